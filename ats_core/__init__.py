@@ -1,0 +1,34 @@
+"""Attention sampling in pure PyTorch: no Ray, no storage, no global random state.
+
+The flow, one module a stage:
+
+    geometry     cells <-> pixels <-> patches
+    pixels       bytes -> standardised network input
+    attention    a(V): where to look
+    sampling     a proposal q -> Draw(cells, proposal, weights)
+    estimators   the weights, unbiased for any proposal
+    features     f(P): what a patch shows
+    expectation  F = sum (w / q) a f, and its standard error
+    models       propose -> (read) -> forward, the same two phases for every model
+    losses       cross-entropy - lambda entropy
+    recipes      the paper's tasks as plain dataclasses
+    bundle       a model as config.json + model.safetensors
+"""
+
+from ats_core.expectation import expectation, standard_error
+from ats_core.geometry import CellGrid, extract_patches
+from ats_core.models import AttentionSampling, Output, PatchModel, Uniform
+from ats_core.sampling import Draw, draw
+
+__all__ = [
+    "AttentionSampling",
+    "CellGrid",
+    "Draw",
+    "Output",
+    "PatchModel",
+    "Uniform",
+    "draw",
+    "expectation",
+    "extract_patches",
+    "standard_error",
+]

@@ -1,0 +1,32 @@
+"""Typed errors: every message names the thing, the reason and the remedy."""
+
+
+class AtsError(ValueError):
+    """Base of every error raised on bad input: `thing: reason. remedy`."""
+
+    def __init__(self, thing: str, reason: str, remedy: str) -> None:
+        super().__init__(thing, reason, remedy)  # the arguments as given, so that the error survives pickling
+        self.thing, self.reason, self.remedy = thing, reason, remedy
+
+    def __str__(self) -> str:
+        return f"{self.thing}: {self.reason}. {self.remedy}"
+
+
+class ProposalError(AtsError):
+    """A proposal is not a distribution over cells: negative, NaN, or not summing to one."""
+
+
+class DrawError(AtsError):
+    """A draw that cannot be made, or that does not fit what it is used with."""
+
+
+class GeometryError(AtsError):
+    """Sizes that do not fit together: images, views, cells, patches."""
+
+
+class RecipeError(AtsError):
+    """A recipe or option that names something unknown or impossible."""
+
+
+class BundleError(AtsError):
+    """A saved model that cannot be read back."""

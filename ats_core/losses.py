@@ -1,0 +1,38 @@
+"""The training objective: weighted cross-entropy minus the entropy of the attention."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from ats_core.attention import entropy
+from ats_core.models import Output
+
+
+def inverse_prior_weights(counts: Sequence[int]) -> Float[Tensor, " C"]:
+    """A weight a class, inverse to its share of the training set, of mean one over that set (section 4.4).
+
+    A class with no image gets weight zero.
+    """
+    counts_C = torch.tensor(counts, dtype=torch.float64)
+    present = counts_C > 0
+    return torch.where(present, counts_C.sum() / (present.sum() * counts_C.clamp_min(1)), 0.0).float()
+
+
+def attention_loss(
+    output: Output,
+    labels_B: Int[Tensor, " B"],
+    *,
+    entropy_weight: float = 0.0,
+    class_weights_C: Float[Tensor, " C"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over the images of w_label CE(logits, label) - lambda H(attention).
+
+    The mean is over images, not over weights: so the mean of two workers' losses is the loss of their joint batch.
+    """
+    losses_B = functional.cross_entropy(output.logits, labels_B, reduction="none")
+    if class_weights_C is not None:
+        losses_B = losses_B * class_weights_C.to(losses_B)[labels_B]
+    return (losses_B - entropy_weight * entropy(output.attention)).mean()

@@ -1,0 +1,1 @@
+"""One script a claim: `python -m benchmarks.NAME` prints a table, then one JSON line, and keeps it in `results/`."""

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Build a catalog: a Parquet row an image, with its label, split, sizes and low-resolution view.
+
+    jobs/build_catalog.py --source gtsdb --images DIR --task speed_limit --out runs/catalog
+    jobs/build_catalog.py --source labels_csv --images s3://bucket/prefix --labels labels.csv --out s3://bucket/catalog
+
+An image that cannot be read is a row that says why. Without an option it paints road scenes and catalogs them.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import ray
+import tyro
+
+from pipelines.catalog.build import build_catalog
+from pipelines.catalog.schema import Manifest, Source
+from pipelines.catalog.sources import SOURCES, make_source
+from pipelines.catalog.sources.download import download
+from pipelines.errors import CatalogError
+from pipelines.storage import objects
+
+SMOKE_IMAGES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of build_catalog."""
+
+    source: Literal[tuple(SOURCES)] = "road_scenes"
+    """The data set, or `labels_csv` for your own images."""
+    images: str | None = None
+    """Folder or URI prefix of the data set in its original layout; for `labels_csv` a glob will do."""
+    labels: str | None = None
+    """Of `labels_csv`: a CSV with the columns image,label[,split,group]. Without it images are unlabelled."""
+    out: str = "runs/catalog"
+    """Folder or URI (s3://...) of the catalog. With several nodes it must be shared by all."""
+    task: Literal["prohibitory", "speed_limit"] | None = None
+    """Of `gtsdb`: what to tell of the signs."""
+    folds: int | None = None
+    """Of `colon_cancer`: parts of the cross-validation."""
+    difficulty: Literal["default", "easy"] | None = None
+    """Of `road_scenes`: how large and how many the signs are."""
+    view_size: tuple[int, int] | None = None
+    """Height and width of the low-resolution view; what suits the data set when not given."""
+    seed: int = 0
+    """Seed of generated scenes, and of splits where the data set has none."""
+    overwrite: bool = False
+    """Replace the catalog that is there."""
+    download: bool = False
+    """Of `speed_limits`: fetch the data set into --images first, checked by md5."""
+    smoke: bool = False
+    """A few images only: does it run here at all?"""
+
+
+def main(options: Options) -> None:
+    """Source, catalog, table."""
+    source, out = source_of(options), objects.absolute(options.out)
+    if options.download:
+        if options.source != "speed_limits":
+            raise CatalogError(f"source {options.source}", "there is nothing to download", "Leave --download out.")
+        download(source.images)
+    ray.init()
+    start = time.perf_counter()
+    limit = SMOKE_IMAGES if options.smoke else None
+    manifest = build_catalog(source, out, view_size=options.view_size, overwrite=options.overwrite, limit=limit)
+    print(table(manifest, time.perf_counter() - start), f"catalog: {out}", sep="\n", flush=True)
+
+
+def source_of(options: Options) -> Source:
+    """The data set that the options name; generated scenes go beside the catalog."""
+    images, own = options.images, {}
+    if options.source == "road_scenes":
+        own = {"n_train": SMOKE_IMAGES, "n_test": SMOKE_IMAGES} if options.smoke else {}
+        images = images or f"{options.out}-{'smoke-' if options.smoke else ''}images"
+        print(f"Generated road scenes in {images}, difficulty {options.difficulty or 'default'}.", flush=True)
+    return make_source(
+        options.source,
+        seed=options.seed,
+        images=images and objects.absolute(images),
+        labels=options.labels and objects.absolute(options.labels),
+        task=options.task,
+        folds=options.folds,
+        difficulty=options.difficulty,
+        **own,
+    )
+
+
+def table(manifest: Manifest, seconds: float) -> str:
+    """Images by split and class, those that cannot be read by status, and what it took."""
+    names = dict(enumerate(manifest.classes)) | {-1: "unlabelled"}
+    readable = [row for row in manifest.counts if row["status"] == "ok"]
+    unreadable = manifest.images_by("status").items() - manifest.images_by("status", status="ok").items()
+    images, size = (sum(row[key] for row in manifest.counts) for key in ("images", "bytes"))
+    return "\n".join(
+        [
+            f"{'split':12}{'class':20}{'images':>8}{'MB':>10}",
+            *(_line(row["split"] or "-", names[row["label"]], row["images"], row["bytes"]) for row in readable),
+            *(f"{status:32}{count:8}" for status, count in sorted(unreadable)),
+            _line("all", "", images, size) + f"   in {seconds:.1f} s: {images / seconds:.1f} images/s",
+        ]
+    )
+
+
+def _line(split: str, name: str, images: int, size: int) -> str:
+    return f"{split:12}{name:20}{images:8}{size / 1e6:10.1f}"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Train attention sampling to find epithelial cells in H&E images, by cross-validation over the 100 images.
+
+    jobs/train_colon_cancer.py --images DIR
+    jobs/train_colon_cancer.py --images DIR --model uniform --fold 0
+"""
+
+from dataclasses import dataclass
+
+import tyro
+
+from ats_core.recipes import ColonCancer
+from pipelines.catalog.made import catalog_of
+from pipelines.catalog.sources.colon_cancer import ColonCancer as ColonCancerImages
+from pipelines.cluster import connect
+from pipelines.report.cross_validation import cross_validation_table
+from pipelines.report.present import present
+from pipelines.training.options import TrainOptions
+from pipelines.training.train import Splits, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(TrainOptions):
+    """Options of train_colon_cancer."""
+
+    folds: int = 5
+    """Parts of the cross-validation."""
+    fold: int | None = None
+    """Only this part is tested; all, one after the other, when not given."""
+
+
+def splits_of(folds: int, fold: int) -> Splits:
+    """One fold tests, the others train."""
+    names = [f"fold{i}" for i in range(folds)]
+    return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
+
+
+def main(options: Options) -> None:
+    """Catalog, a training for each fold, table and figure of each, and of all together."""
+    connect()
+    catalog = options.catalog or catalog_of(
+        ColonCancerImages(options.required_images(), folds=options.folds, seed=options.seed), options.out
+    )
+    chosen = range(options.folds) if options.fold is None else [options.fold]
+    runs = []
+    for fold in chosen:
+        splits = splits_of(options.folds, fold)
+        runs.append(train(ColonCancer(), options, catalog, splits))
+        present(runs[-1], catalog, splits)
+    print(cross_validation_table(runs), flush=True)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

@@ -1,0 +1,176 @@
+"""Entries -> catalog: read and decode each image once, keep its sizes and its view, write Parquet; and read it back."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import ray
+from ray.data.expressions import col
+
+from pipelines.catalog.schema import BOX_SIDES, MANIFEST_NAME, SCHEMA, Entry, Manifest, Source
+from pipelines.errors import CatalogError, ImageError
+from pipelines.provenance import commit
+from pipelines.storage import images, objects
+
+FILE_BYTES = 64 * 2**20  # of views in one Parquet file, at most
+MIN_TASKS = 64  # where there are images enough, so that every core of a small cluster has work to the end
+MIN_ROWS = 8  # a task's start costs about as much as decoding some images
+BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
+
+_ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
+_NO_SIZES = dict.fromkeys(("n_bytes", "height", "width", "channels", "view_height", "view_width"), 0)
+_UNREAD = {"etag": "", "dtype": "", "view": b"", **_NO_SIZES}
+
+
+def build_catalog(
+    source: Source,
+    out: str,
+    *,
+    view_size: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    limit: int | None = None,
+) -> Manifest:
+    """Writes the catalog of a source into the directory `out`, any fsspec URI: a row an image, readable or not.
+
+    `_catalog.json` is removed first and written last, so that a catalog half written is no catalog.
+
+    Args:
+        source: lists the images.
+        out: must be empty or new, unless `overwrite`: then the Parquet files in it are removed.
+        view_size: (height, width) of the views; the source's own when not given.
+        overwrite: replace the catalog that is there.
+        limit: take this many images, evenly spread over the source's list.
+
+    Raises:
+        CatalogError: there is nothing to read, two images have one id, or `out` is not empty.
+    """
+    entries = _spread(_checked(source.entries(), source), limit)
+    view_size = view_size or source.view_size
+    if min(view_size) < 1:
+        raise CatalogError(f"view of {view_size}", "it has no pixels", "Give --view-size a height and a width.")
+    _make_room(out, overwrite)
+    filesystem, path = objects.arrow_filesystem(out)
+    rows = ray.data.from_arrow(_blocks(entries, view_size))
+    rows = _calm(
+        rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs={"view_size": view_size})
+    )
+    rows.write_parquet(path, filesystem=filesystem)
+    manifest = Manifest(
+        source=repr(source),
+        classes=source.classes,
+        view_size=view_size,
+        created_by=f"attention-sampling {commit()}",
+        counts=_counts(out, len(entries)),
+    )
+    manifest.write(out)
+    return manifest
+
+
+def read_catalog(uri: str, *, splits: Sequence[str] | None = None) -> ray.data.Dataset:
+    """The readable images of some splits (of all by default), in the catalog's order, in small blocks.
+
+    Raises:
+        CatalogError: it is no finished catalog, or has no readable image in one of the splits.
+    """
+    available = Manifest.read(uri).images_by("split", status="ok")
+    for split in available if splits is None else splits:
+        if split not in available:
+            reason = f"no readable image in split {split!r}; there are {list(available)}"
+            raise CatalogError(uri, reason, "Choose one of these, or build the catalog again.")
+    filesystem, path = objects.arrow_filesystem(uri)
+    rows = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)  # `a=b` in a path is no column
+    wanted = col("status") == "ok"
+    if splits is not None:
+        wanted &= col("split").is_in(list(splits))
+    return _calm(rows.filter(expr=wanted).repartition(target_num_rows_per_block=BLOCK_ROWS))
+
+
+def describe(entries: pa.Table, view_size: tuple[int, int]) -> pa.Table:
+    """Catalog rows, of SCHEMA, for a table of entries."""
+    return pa.Table.from_pylist([_row(entry, view_size) for entry in entries.to_pylist()], schema=SCHEMA)
+
+
+def _row(entry: Mapping[str, Any], view_size: tuple[int, int]) -> dict[str, Any]:
+    try:
+        return {**entry, **_read(entry["uri"], view_size), "status": "ok", "reason": ""}
+    except ImageError as error:
+        return {**entry, **_UNREAD, "status": error.status, "reason": error.reason}
+
+
+def _read(uri: str, view_size: tuple[int, int]) -> dict[str, Any]:
+    etag = images.etag(uri)  # before the bytes: overwritten in between, the image is stale to its readers, not wrong
+    data = images.fetch(uri)
+    pixels = images.decode(data, uri)
+    view = images.make_view(pixels, view_size)
+    return {
+        "etag": etag,
+        "n_bytes": len(data),
+        **dict(zip(("height", "width", "channels"), pixels.shape, strict=True)),
+        "dtype": str(pixels.dtype),
+        "view": view.tobytes(),
+        **dict(zip(("view_height", "view_width"), view_size, strict=True)),
+    }
+
+
+def _checked(entries: Sequence[Entry], source: Source) -> Sequence[Entry]:
+    if not entries:
+        raise CatalogError(str(source), "it has no images", "Check --images.")
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.image_id in seen:
+            raise CatalogError(str(source), f"two images are called {entry.image_id!r}", "Rename or remove one.")
+        seen.add(entry.image_id)
+    return entries
+
+
+def _spread(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
+    if limit is None or limit >= len(entries):
+        return entries
+    return [entries[i * len(entries) // limit] for i in range(limit)]
+
+
+def _make_room(out: str, overwrite: bool) -> None:
+    try:
+        present = objects.list_uris(out)
+    except FileNotFoundError:
+        return
+    if not overwrite:
+        raise CatalogError(out, "it is not empty", "Choose another --out, or pass --overwrite.")
+    names = [objects.relative(uri, objects.root(out)) for uri in present]
+    if any("/" in name and name.endswith(".parquet") for name in names):
+        raise CatalogError(out, "there are other Parquet files in folders below it", "Choose another --out.")
+    objects.delete([objects.join(out, name) for name in names if name == MANIFEST_NAME])
+    objects.delete([objects.join(out, name) for name in names if name.endswith(".parquet")])
+
+
+def _blocks(entries: Sequence[Entry], view_size: tuple[int, int]) -> list[pa.Table]:
+    """The entries, a table for each task."""
+    rows = [asdict(e) | {"boxes": [dict(zip(BOX_SIDES, box, strict=True)) for box in e.boxes]} for e in entries]
+    table = pa.Table.from_pylist(rows, schema=_ENTRY_SCHEMA)
+    fitting = FILE_BYTES // (view_size[0] * view_size[1] * 3)
+    per_task = max(1, min(fitting, max(MIN_ROWS, len(entries) // MIN_TASKS)))
+    return [table.slice(start, per_task) for start in range(0, len(entries), per_task)]
+
+
+def _calm(rows: ray.data.Dataset) -> ray.data.Dataset:
+    """The same rows in the same order at every run; no progress bars where nobody watches."""
+    rows.context.execution_options.preserve_order = True
+    rows.context.enable_progress_bars = sys.stderr.isatty()
+    return rows
+
+
+def _counts(out: str, expected: int) -> tuple[dict[str, Any], ...]:
+    """What was written, counted; CatalogError unless it is a row an image."""
+    filesystem, path = objects.arrow_filesystem(out)
+    names = [objects.relative(uri, objects.root(out)) for uri in objects.list_uris(out)]
+    files = [f"{path}/{name}" for name in names if name.endswith(".parquet")]
+    columns = ["split", "label", "status", "n_bytes"]
+    rows = pads.dataset(files, filesystem=filesystem, schema=SCHEMA).to_table(columns=columns)
+    if len(rows) != expected:
+        raise CatalogError(out, f"it has {len(rows)} rows for {expected} images", "Build it again, with --overwrite.")
+    groups = rows.group_by(columns[:3]).aggregate([("n_bytes", "sum"), ([], "count_all")])
+    groups = groups.rename_columns({"n_bytes_sum": "bytes", "count_all": "images"})
+    return tuple(groups.sort_by([(name, "ascending") for name in columns[:3]]).to_pylist())

@@ -1,0 +1,157 @@
+"""Generated road scenes with Swedish speed signs: the data set that needs no network.
+
+Each scene is 960 x 1280 pixels: sky, land, a road with cars, trees, houses, and, unless its class is EMPTY, a 50, 70 or
+80 sign, among other traffic signs. Round shop logos and traffic lights stand in scenes of every class. The images are
+written in the layout that `speed_limits` reads, beside a marker of the settings:
+
+    IMAGES/road_scenes.json    IMAGES/Set1/annotations.txt, 00000.jpg, ... (train)    IMAGES/Set2/... (test)
+
+Difficulties, measured on 300 scenes with a sign each (a patch of 100 x 100 touches a sign when it holds its centre):
+
+    default   signs of 20-30 px, one or two: readable in a patch, not in the view of 288 x 384. As in the paper, half of
+              the images are EMPTY. Ten uniform draws touch a sign of the image's class in 13 % of the scenes that have
+              one: attention has to be found before anything is learned, which takes hours on a CPU.
+    easy      for a demo of minutes: signs of 70-90 px, seven to ten of the image's class, balanced classes. Ten uniform
+              draws touch one in 51 % of the scenes that have one. It shows that all works, not what the method can do.
+
+Painting takes about PAINT_MS of one core an image.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pipelines.catalog.schema import Box, Entry
+from pipelines.catalog.sources.scenes.painter import render_scene
+from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
+from pipelines.catalog.sources.scenes.world import HEIGHT, WIDTH
+from pipelines.catalog.sources.speed_limits import SpeedLimits
+from pipelines.errors import CatalogError
+from pipelines.storage import objects
+
+MARKER = "road_scenes.json"
+VERSION = 1  # raised when the same settings paint other pixels
+PARTS = ("Set1", "Set2")  # train, test
+_JPEG_QUALITY = 90
+_MOST_THREADS = 8  # a scene takes 60 MB while it is painted
+
+
+@dataclass(frozen=True)
+class RoadScenes:
+    """Road scenes, generated into `images` at the first use; later uses must ask for the same settings."""
+
+    images: str
+    """Directory or URI prefix: empty, or generated before."""
+    n_train: int = 600
+    n_test: int = 300
+    difficulty: str = "default"
+    """Name of a level in DIFFICULTIES."""
+    seed: int = 0
+
+    classes: ClassVar[tuple[str, ...]] = SpeedLimits.classes
+    view_size: ClassVar[tuple[int, int]] = SpeedLimits.view_size
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in DIFFICULTIES:
+            known = ", ".join(DIFFICULTIES)
+            raise CatalogError("difficulty", f"there is no {self.difficulty!r}", f"Take one of: {known}")
+        if min(self.n_train, self.n_test, self.seed) < 0:
+            raise CatalogError("road scenes", "a number of images or the seed is negative", "Give 0 or more")
+
+    def entries(self) -> list[Entry]:
+        """The generated images as the loader of the Swedish signs reads them.
+
+        CatalogError when the folder holds anything else, scenes of other settings included.
+        """
+        if not self._is_generated():
+            self._generate()
+        return SpeedLimits(images=self.images).entries()
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        settings = asdict(self) | {"version": VERSION, "level": asdict(DIFFICULTIES[self.difficulty])}
+        settings.pop("images")
+        return json.loads(json.dumps(settings))  # as it is read back: tuples become lists
+
+    def _is_generated(self) -> bool:
+        """Whether all images are there; an interrupted generation is none, it is begun again."""
+        marker = objects.join(self.images, MARKER)
+        if not objects.exists(marker):
+            if _holds_files(self.images):
+                raise CatalogError(self.images, f"holds files, but no {MARKER}", "Name an empty folder")
+            return False
+        found, wanted = json.loads(objects.read_bytes(marker)), self._settings
+        other = [f"{key} {found.get(key)}, not {wanted[key]}" for key in wanted if found.get(key) != wanted[key]]
+        if other:
+            reason = f"holds scenes of other settings ({', '.join(other)})"
+            raise CatalogError(self.images, reason, "Name another folder, or delete this one")
+        return objects.exists(objects.join(self.images, PARTS[-1], "annotations.txt"))
+
+    def _generate(self) -> None:
+        """Marker first and annotations last, so that no half of a data set passes for the whole."""
+        objects.write_bytes(objects.join(self.images, MARKER), json.dumps(self._settings, indent=2).encode())
+        threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="road_scenes") as pool:  # Pillow and numpy release the GIL
+            for part, n in enumerate((self.n_train, self.n_test)):
+                lines = pool.map(partial(self._write_scene, part), range(n))
+                text = "".join(_with_progress(lines, n, f"road scenes, {PARTS[part]}"))
+                objects.write_bytes(objects.join(self.images, PARTS[part], "annotations.txt"), text.encode())
+
+    def _write_scene(self, part: int, index: int) -> str:
+        """Paints and writes one image; its line of annotations.txt."""
+        level, name = DIFFICULTIES[self.difficulty], f"{index:05d}.jpg"
+        label = label_of(self.seed, part, index, level.cycle)
+        image, signs = render_scene(np.random.default_rng((self.seed, part, index)), label, level)
+        jpeg = io.BytesIO()
+        image.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+        objects.write_bytes(objects.join(self.images, PARTS[part], name), jpeg.getvalue())
+        return f"{name}:{';'.join(sign.annotation() for sign in signs)}\n"
+
+
+def label_of(seed: int, part: int, index: int, cycle: Sequence[int]) -> int:
+    """The class of an image: every run of len(cycle) images holds the cycle's labels, in an order of its own."""
+    run, place = divmod(index, len(cycle))
+    return int(np.random.default_rng((seed, part, run, 1)).permutation(cycle)[place])
+
+
+def touch_probability(
+    boxes: Iterable[Box], *, n_draws: int = 10, patch_size: int = 100, cells: tuple[int, int] = (35, 47)
+) -> float:
+    """Chance that of `n_draws` uniformly drawn patches at least one holds the centre of a box.
+
+    Patches are centred on the cells of a grid of rows x columns over the scene; draws are independent: 1 - (1 - p)^n.
+    """
+    y, x = ((np.arange(n) + 0.5) * size / n for n, size in zip(cells, (HEIGHT, WIDTH), strict=True))
+    touches = np.zeros(cells, dtype=bool)
+    for y0, x0, y1, x1 in boxes:
+        rows, columns = np.abs(y - (y0 + y1) / 2) < patch_size / 2, np.abs(x - (x0 + x1) / 2) < patch_size / 2
+        touches |= rows[:, None] & columns[None, :]
+    return float(1 - (1 - touches.mean()) ** n_draws)
+
+
+def _holds_files(where: str) -> bool:
+    try:
+        return bool(objects.list_uris(where))
+    except FileNotFoundError:
+        return False
+
+
+def _with_progress(lines: Iterable[str], n: int, what: str, seconds: float = 5.0) -> Iterable[str]:
+    """Passes `lines` on, with a report on stderr every few seconds and at the end."""
+    start = last = time.monotonic()
+    for done, line in enumerate(lines, 1):
+        yield line
+        now = time.monotonic()
+        if now - last > seconds or done == n:
+            last = now
+            rate = done / max(now - start, 1e-9)
+            print(f"{what}: {done}/{n} images, {rate:.1f} images/s", file=sys.stderr, flush=True)

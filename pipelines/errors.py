@@ -1,0 +1,16 @@
+"""Typed errors of the path from bucket to model, on the same template as `ats_core.errors`."""
+
+from ats_core.errors import AtsError
+
+
+class ImageError(AtsError):
+    """An image that cannot be read; `status` is the reason code that its catalog row carries."""
+
+    def __init__(self, thing: str, reason: str, remedy: str, status: str = "unreadable") -> None:
+        super().__init__(thing, reason, remedy)
+        self.args = (thing, reason, remedy, status)
+        self.status = status
+
+
+class CatalogError(AtsError):
+    """A catalog, source or labels file that cannot be used."""

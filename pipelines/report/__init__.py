@@ -1,0 +1,1 @@
+"""What a run, shown: examples, the figure, the table."""

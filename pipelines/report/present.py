@@ -1,0 +1,20 @@
+"""The end of a training job: a short table and one figure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.report.examples import examples, summary_table
+from pipelines.report.figure import attention_figure
+from pipelines.storage import objects
+from pipelines.training.run_directory import RunDirectory
+from pipelines.training.train import Splits
+
+
+def present(summary: Mapping[str, Any], catalog: str, splits: Splits = Splits()) -> None:
+    """Print the table of a run and draw the figure of what its model looked at."""
+    print(summary_table([summary]), flush=True)
+    directory = RunDirectory(summary["run"])
+    path = directory.path("figures/attention.png")
+    title = f"{summary['task']}, {summary['model']}-{summary['n_patches']}: test error {summary['test_error']:.3f}"
+    objects.write_bytes(path, attention_figure(examples(directory, catalog, splits), title))
+    print(f"figure: {path}", flush=True)

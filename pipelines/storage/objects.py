@@ -1,0 +1,139 @@
+"""URI -> bytes, for everything fsspec speaks, configured by the URI and environment variables alone.
+
+A URI is a local path, or `protocol://...` as fsspec reads it: nothing is percent-decoded, so that `100 %.jpg` is a name
+like any other. Local results are absolute paths without a protocol. OSErrors (FileNotFoundError, PermissionError...)
+come out as they are; the callers know whether an image, a catalog or a label file is missing.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+import fsspec
+import pyarrow.fs as pafs
+from fsspec.core import has_magic, split_protocol
+
+LOCAL = ("file", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """What the storage says of an object."""
+
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes when the object is overwritten: the server's ETag, or mtime and size of a local file."""
+
+
+def _protocol(uri: str) -> str:
+    return split_protocol(uri)[0] or "file"
+
+
+@lru_cache
+def _filesystem_of(protocol: str, process: int) -> fsspec.AbstractFileSystem:
+    # One per process: a client that crosses a fork raises or hangs. No listings cache: it would hide what others write.
+    return fsspec.filesystem(protocol, use_listings_cache=False)
+
+
+def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    filesystem = _filesystem_of(_protocol(uri), os.getpid())
+    path = filesystem._strip_protocol(uri)
+    return filesystem, os.path.normpath(path) if _protocol(uri) in LOCAL else path
+
+
+def _is_glob(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
+    return has_magic(path) and not filesystem.isdir(path)
+
+
+def _full(uri: str, path: str) -> str:
+    """The URI of a filesystem's path, in the protocol of another URI."""
+    return path if _protocol(uri) in LOCAL else f"{_protocol(uri)}://{path.removeprefix('/')}"
+
+
+def read_bytes(uri: str) -> bytes:
+    """The whole object; OSError when it cannot be had."""
+    filesystem, path = _open(uri)
+    return filesystem.cat_file(path)
+
+
+def write_bytes(uri: str, data: bytes) -> None:
+    """Writes the whole object, with the folders that a local path needs; replaces what was there."""
+    filesystem, path = _open(uri)
+    filesystem.makedirs(filesystem._parent(path), exist_ok=True)
+    filesystem.pipe_file(path, data)
+
+
+def delete(uris: Sequence[str]) -> None:
+    """Removes objects, all of one filesystem."""
+    if uris:
+        filesystem, _ = _open(uris[0])
+        filesystem.rm([_open(uri)[1] for uri in uris])
+
+
+def exists(uri: str) -> bool:
+    """Whether there is an object or a folder."""
+    filesystem, path = _open(uri)
+    return filesystem.exists(path)
+
+
+def stat(uri: str) -> ObjectStat:
+    """Size and etag, in one request; OSError when it cannot be had."""
+    filesystem, path = _open(uri)
+    if _protocol(uri) in LOCAL:
+        status = Path(path).stat()
+        return ObjectStat(status.st_size, f"{status.st_mtime_ns}-{status.st_size}")
+    info = filesystem.info(path)
+    return ObjectStat(int(info["size"]), str(info.get("ETag") or filesystem.ukey(path)).strip('"'))
+
+
+def list_uris(where: str) -> list[str]:
+    """All objects below a folder or prefix, or that match a glob, sorted; FileNotFoundError when there are none.
+
+    A folder whose name holds `*`, `?` or `[` is a folder.
+    """
+    filesystem, path = _open(where)
+    if _is_glob(filesystem, path):
+        found = [name for name, info in filesystem.glob(path, detail=True).items() if info["type"] == "file"]
+    else:
+        found = filesystem.find(path)
+    if not found:
+        raise FileNotFoundError(where)
+    return sorted(_full(where, p) for p in found)
+
+
+def root(where: str) -> str:
+    """The folder or prefix that `list_uris(where)` looks below: a glob up to its first magic part."""
+    filesystem, path = _open(where)
+    if _is_glob(filesystem, path):
+        parts = path.split("/")
+        path = "/".join(parts[: next(i for i, part in enumerate(parts) if has_magic(part))])
+    return _full(where, path)
+
+
+def relative(uri: str, folder: str) -> str:
+    """The name of a listed object below the `root` of where it was listed; its file name where it is that root."""
+    return uri.removeprefix(folder).lstrip("/") or uri.rsplit("/", 1)[-1]
+
+
+def join(base: str, *names: str) -> str:
+    """`base/name/...`, with one slash between."""
+    return "/".join([base.rstrip("/"), *names])
+
+
+def arrow_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+    """What Arrow and Ray Data read and write through: their own clients for local files and S3, fsspec for the rest."""
+    filesystem, path = _open(uri)
+    if _protocol(uri) in LOCAL:
+        return pafs.LocalFileSystem(), path
+    if _protocol(uri) == "s3":
+        return pafs.FileSystem.from_uri(f"s3://{quote(path)}")
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def absolute(uri: str) -> str:
+    """The same object for whoever reads it: a local path from the root on, any other URI as it is."""
+    return _full(uri, _open(uri)[1])

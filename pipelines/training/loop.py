@@ -1,0 +1,231 @@
+"""The training loop that every worker runs; the same for every model, since reading lies between two phases."""
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.experimental.tqdm_ray import tqdm
+from ray.train.torch import get_device, prepare_model
+from torch import Generator, Tensor, distributed, nn
+from torch.optim import Adam, Optimizer
+
+from ats_core import bundle
+from ats_core.losses import attention_loss, inverse_prior_weights
+from ats_core.models import AttentionSampling
+from ats_core.recipes import Recipe
+from pipelines.cluster import quieten
+from pipelines.errors import CatalogError
+from pipelines.storage.patches import PatchReader
+from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
+from pipelines.training.evaluate import Predictions, metrics, predict
+from pipelines.training.read_ahead import Request, ask, read_ahead
+from pipelines.training.run_directory import RunDirectory
+
+CHECKPOINT = "state.pt"
+BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """All that a worker needs beside its shard of the data."""
+
+    recipe: Recipe
+    run: str
+    """URI of the run directory."""
+    class_counts: tuple[int, ...]
+    """Training images a class."""
+    seed: int
+    read_ahead: int
+    images_in: str
+    eval_every: int
+    """Epochs between evaluations, each with a checkpoint."""
+
+
+def train_loop(config: dict[str, LoopConfig]) -> None:
+    """What `TorchTrainer` runs on each worker."""
+    Worker(config["config"]).run()
+
+
+def train_step(
+    model: nn.Module, optimizer: Optimizer, request: Request, patches: Tensor, recipe: Recipe, class_weights_C: Tensor
+) -> float:
+    """One update from a batch and its patches; the training loss."""
+    labels_B = request.batch.labels.to(patches.device)
+    output = model(request.views, request.draw, patches)
+    loss = attention_loss(output, labels_B, entropy_weight=recipe.entropy_weight, class_weights_C=class_weights_C)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    return loss.item()
+
+
+class Worker:
+    """One training worker: its model, its shard, its reader, and the history of the run."""
+
+    def __init__(self, config: LoopConfig) -> None:
+        self.config, self.recipe = config, config.recipe
+        quieten()
+        self.context = ray.train.get_context()
+        self.rank, self.n_workers = self.context.get_world_rank(), self.context.get_world_size()
+        threads = max(1, (os.cpu_count() or 1) // self.context.get_local_world_size())
+        torch.set_num_threads(threads)  # Ray sets one thread a CPU asked for, and a trainer asks for a fraction
+        torch.manual_seed(config.seed)
+        model = self.recipe.build().to(memory_format=torch.channels_last)  # twice as fast as contiguous on a CPU
+        if torch.cuda.is_available() and self.n_workers > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.trained = prepare_model(model)
+        self.model: AttentionSampling = getattr(self.trained, "module", self.trained)
+        self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr)
+        self.reader = PatchReader(self.recipe.patch_size, images_in=config.images_in, device=get_device())
+        weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
+        self.class_weights_C = weights_C if weights_C is None else weights_C.to(get_device())
+        self.directory = RunDirectory(config.run)
+        self.history: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """Train from the last checkpoint, if there is one, to the last epoch."""
+        self._restore()
+        batches = self._train_batches()
+        for epoch in range(len(self.history), self.recipe.epochs):
+            row = {"epoch": epoch + 1, **self._train_epoch(batches, epoch)}
+            self.history.append(row)
+            last = epoch + 1 == self.recipe.epochs
+            if last or (epoch + 1) % self.config.eval_every == 0:
+                row |= self._evaluate(save=last)
+                self._report(row)
+            if self.rank == 0:
+                print(describe(row, self.recipe.epochs), flush=True)
+
+    def _train_batches(self) -> StreamedBatches | ResidentBatches:
+        if self.recipe.batch_size % self.n_workers:
+            reason = f"it does not divide among {self.n_workers} workers"
+            raise CatalogError(f"batch of {self.recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
+        kind = StreamedBatches if self.config.images_in == "bucket" else ResidentBatches
+        shard = ray.train.get_dataset_shard("train")
+        return kind(shard, self.recipe.batch_size // self.n_workers, self.config.seed)
+
+    def _train_epoch(self, batches: StreamedBatches | ResidentBatches, epoch: int) -> dict[str, float]:
+        """One pass over the shard; what it cost and what it gave."""
+        self.trained.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr * (0.1 if epoch >= self.recipe.lr_drop * self.recipe.epochs else 1.0)
+        seed = (self.config.seed * 100_003 + epoch) * 1_009 + self.rank
+        torch.manual_seed(seed)  # dropout, so that a resumed epoch is the epoch that it would have been
+        generator = Generator().manual_seed(seed)
+        before, start = self.reader.stats, time.perf_counter()
+        losses, n_images, waited = [], 0, 0.0
+        for request in read_ahead(
+            self._progress(batches.epoch(epoch), epoch),
+            lambda batch: ask(self.model, self.reader, batch, self.recipe.augmentation, generator),
+            self.config.read_ahead,
+        ):
+            asked = time.perf_counter()
+            request.future.result()
+            waited += time.perf_counter() - asked
+            patches = request.patches(self.model)
+            loss = train_step(self.trained, self.optimizer, request, patches, self.recipe, self.class_weights_C)
+            losses.append(loss * len(request.batch))
+            n_images += len(request.batch)
+        total_loss, total_images = self._sum(sum(losses), n_images)
+        seconds, read = time.perf_counter() - start, self.reader.stats.since(before)
+        return {
+            "train_loss": total_loss / total_images,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": seconds,
+            "images_per_second": total_images / seconds,
+            "ms_per_sample": 1e3 * seconds * self.n_workers / total_images,
+            "requests_per_image": read.requests / n_images,
+            "mb_per_image": read.bytes_read / n_images / BYTES_PER_MB,
+            "read_wait_s": waited,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+
+    def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
+        if self.rank:
+            yield from batches
+            return
+        bar = tqdm(desc=f"epoch {epoch + 1}", total=sum(self.config.class_counts) // self.n_workers, unit="image")
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
+        bar.close()
+
+    def _evaluate(self, *, save: bool) -> dict[str, float]:
+        """Metrics of the test split; each worker takes its share of the batches."""
+        self.trained.eval()
+        batches = in_order(ray.train.get_dataset_shard("test"), self.recipe.batch_size)
+        mine = (batch for i, batch in enumerate(batches) if i % self.n_workers == self.rank)
+        seed = self.config.seed * 1_009 + self.rank
+        predictions = predict(self.model, self.reader, mine, seed=seed, depth=self.config.read_ahead)
+        predictions = self._gather(predictions)
+        if save and self.rank == 0:
+            self.directory.write("predictions.json", {"classes": self.recipe.classes, **asdict(predictions)})
+        return metrics(predictions, self.recipe.classes)
+
+    def _gather(self, predictions: Predictions) -> Predictions:
+        if self.n_workers == 1:
+            return predictions
+        parts: list[Any] = [None] * self.n_workers
+        distributed.all_gather_object(parts, predictions)
+        return sum(parts, start=Predictions())
+
+    def _sum(self, *values: float) -> list[float]:
+        """Sums over the workers."""
+        totals = torch.tensor(values, dtype=torch.float64, device=get_device())
+        if self.n_workers > 1:
+            distributed.all_reduce(totals)
+        return totals.tolist()
+
+    def _report(self, row: dict[str, Any]) -> None:
+        """Save a checkpoint, the metrics so far and the model; every rank meets here."""
+        if self.rank:
+            ray.train.report(row)
+            return
+        self.directory.write_metrics(self.history)
+        self.directory.write_model(bundle.dumps(self.model, self.recipe))
+        with tempfile.TemporaryDirectory() as folder:
+            state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history}
+            torch.save(state, Path(folder) / CHECKPOINT)
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=f"epoch_{row['epoch']:06d}")
+
+    def _restore(self) -> None:
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            state = torch.load(Path(folder) / CHECKPOINT, map_location=get_device(), weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = state["history"]
+        if self.rank == 0:
+            print(f"resumed after epoch {len(self.history)} of {self.recipe.epochs}", flush=True)
+
+
+def peak_memory_mb() -> float:
+    """The most memory held so far: the allocator's on an accelerator, the process's resident set otherwise."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / BYTES_PER_MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MB
+
+
+def describe(row: dict[str, Any], epochs: int) -> str:
+    """An epoch in one line, with units."""
+    line = (
+        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.3f}, {row['images_per_second']:.1f} images/s, "
+        f"{row['ms_per_sample']:.0f} ms/image, {row['mb_per_image']:.2f} MB/image, "
+        f"waited {row['read_wait_s']:.1f} s for patches"
+    )
+    if "test_error" in row:
+        line += f"; test error {row['test_error']:.3f}, test loss {row['test_loss']:.3f}"
+    if "patches_on_box" in row:
+        line += f", patches on a box {row['patches_on_box']:.3f} (uniform {row['patches_on_box_uniform']:.3f})"
+    return line

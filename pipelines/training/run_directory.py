@@ -1,0 +1,42 @@
+"""A run's directory, local or in a bucket: the one place that knows its file names."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.storage import objects
+
+
+class RunDirectory:
+    """config.json, metrics.jsonl, checkpoints/, model/, figures/ and summary.json under one URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.rstrip("/")
+
+    def path(self, name: str) -> str:
+        """The URI of something in the run."""
+        return objects.join(self.uri, name)
+
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file."""
+        objects.write_bytes(self.path(name), json.dumps(content, indent=2).encode())
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Read a JSON file; None when there is none yet."""
+        if not objects.exists(self.path(name)):
+            return None
+        return json.loads(objects.read_bytes(self.path(name)))
+
+    def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.jsonl whole, a line an epoch: buckets cannot append, and a resumed run must not repeat lines."""
+        lines = "".join(json.dumps(row) + "\n" for row in history)
+        objects.write_bytes(self.path("metrics.jsonl"), lines.encode())
+
+    def write_model(self, files: Mapping[str, bytes]) -> None:
+        """Write the files of a bundle."""
+        for name, content in files.items():
+            objects.write_bytes(self.path(f"model/{name}"), content)
+
+    def read_model(self) -> dict[str, bytes]:
+        """The files of the bundle."""
+        return {name: objects.read_bytes(self.path(f"model/{name}")) for name in ("config.json", "model.safetensors")}

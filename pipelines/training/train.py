@@ -1,0 +1,132 @@
+"""From a catalog to a trained model and its summary: one run of Ray Train."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import ray
+from ray.data import ExecutionOptions
+from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from ats_core.recipes import Recipe
+from pipelines.catalog.build import read_catalog
+from pipelines.catalog.schema import Manifest
+from pipelines.errors import CatalogError
+from pipelines.provenance import commit
+from pipelines.storage import objects
+from pipelines.training.loop import LoopConfig, train_loop
+from pipelines.training.options import TrainOptions
+from pipelines.training.run_directory import RunDirectory
+
+SMOKE_IMAGES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Which of the catalog's splits train the model and which test it."""
+
+    train: tuple[str, ...] = ("train",)
+    test: tuple[str, ...] = ("test",)
+
+
+def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = Splits()) -> dict[str, Any]:
+    """Train, or go on with, the run that these settings name; its summary.
+
+    A run whose summary is there is not run again. The catalog decides the classes and the view size.
+    """
+    started = time.time()
+    manifest = Manifest.read(catalog)
+    recipe = replace(options.recipe(recipe), classes=manifest.classes, view_size=manifest.view_size)
+    directory = RunDirectory(objects.join(options.out, run_name(recipe, options, catalog, splits)))
+    if (summary := directory.read("summary.json")) is not None:
+        print(f"{directory.uri} is finished; delete it to train again", flush=True)
+        return summary
+    print(f"run: {directory.uri}", flush=True)
+    directory.write("config.json", {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog})
+    config = LoopConfig(
+        recipe=recipe,
+        run=directory.uri,
+        class_counts=class_counts(manifest, splits.train),
+        seed=options.seed,
+        read_ahead=options.read_ahead,
+        images_in=options.images_in,
+        eval_every=options.eval_every or max(1, recipe.epochs // 20),
+    )
+    last = fit(config, options, datasets(catalog, splits, smoke=options.smoke))
+    summary = summarise(config, options, last) | {"wall_s": time.time() - started, "run": directory.uri}
+    directory.write("summary.json", summary)
+    return summary
+
+
+def run_name(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits) -> str:
+    """A name that is readable, and unique to the settings: Ray Train resumes whatever has the same name."""
+    settings = asdict(options) | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{recipe.task}-{recipe.model}-{recipe.n_patches}-seed{options.seed}-{digest}"
+
+
+def class_counts(manifest: Manifest, splits: Sequence[str]) -> tuple[int, ...]:
+    """Readable images a class in some splits.
+
+    Raises:
+        CatalogError: there are none.
+    """
+    rows = [row for row in manifest.counts if row["split"] in splits and row["status"] == "ok"]
+    counts = tuple(sum(r["images"] for r in rows if r["label"] == c) for c in range(len(manifest.classes)))
+    if not sum(counts):
+        there = sorted({row["split"] for row in manifest.counts})
+        raise CatalogError(f"split {list(splits)}", f"no readable labelled image; the catalog has {there}", "Check it.")
+    return counts
+
+
+def datasets(catalog: str, splits: Splits, *, smoke: bool) -> dict[str, ray.data.Dataset]:
+    """The training and the test rows, materialised: every epoch streams them from the object store."""
+    both = {name: read_catalog(catalog, splits=list(getattr(splits, name))) for name in ("train", "test")}
+    return {name: (rows.limit(SMOKE_IMAGES) if smoke else rows).materialize() for name, rows in both.items()}
+
+
+def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.Dataset]) -> dict[str, Any]:
+    """Run the loop on the cluster; the metrics of the last epoch.
+
+    Workers take a GPU each where there are enough, and otherwise a share of the CPUs that leaves one for Ray Data,
+    which waits for ever when trainers hold them all.
+    """
+    cluster = ray.cluster_resources()
+    use_gpu = cluster.get("GPU", 0) >= options.num_workers
+    cpus = min(1.0, max(0.1, (cluster["CPU"] - 1) / options.num_workers))
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config={"config": config},
+        datasets=dict(rows),
+        dataset_config=DataConfig(["train"], execution_options=ExecutionOptions(preserve_order=True)),
+        scaling_config=ScalingConfig(
+            num_workers=options.num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": cpus, "GPU": int(use_gpu)}
+        ),
+        run_config=RunConfig(
+            name="checkpoints",
+            storage_path=config.run,
+            failure_config=FailureConfig(max_failures=3),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )
+    return trainer.fit().metrics
+
+
+def summarise(config: LoopConfig, options: TrainOptions, last: Mapping[str, Any]) -> dict[str, Any]:
+    """The one row that sweeps and reports collect."""
+    recipe = config.recipe
+    return {
+        "task": recipe.task,
+        "model": recipe.model,
+        "n_patches": recipe.n_patches,
+        "estimator": recipe.estimator,
+        "seed": options.seed,
+        "epochs": last["epoch"],
+        **{name: value for name, value in last.items() if name not in ("epoch", "lr", "seconds")},
+        "commit": commit(),
+    }
