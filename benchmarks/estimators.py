@@ -184,13 +184,13 @@ def along(p: Problem, d: Draw, s_TN: Tensor, x_K: Tensor) -> Tensor:
 
 def z_score(values_T: Tensor, truth: Tensor) -> float:
     """(mean - truth) in standard errors of the mean."""
-    standard_error = values_T.std() / math.sqrt(len(values_T))
-    return float((values_T.mean() - truth).div(standard_error))
+    z: float = ((values_T.mean() - truth) / values_T.std()).item()
+    return z * math.sqrt(len(values_T))
 
 
 def pooled_bias(samples: Sequence[Sample], quantity: int) -> float:
     """Largest over directions of |sum z / sqrt(S)|, each standard normal without bias."""
-    by_direction = zip(*(sample.z[quantity] for sample in samples), strict=True)
+    by_direction: Iterator[tuple[float, ...]] = zip(*(sample.z[quantity] for sample in samples), strict=True)
     return max(abs(sum(zs)) / math.sqrt(len(samples)) for zs in by_direction)
 
 

@@ -11,14 +11,12 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-import ray
-import tyro
-
 from pipelines.catalog.build import build_catalog
 from pipelines.catalog.schema import Manifest, Source
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.download import download
 from pipelines.errors import CatalogError
+from pipelines.job import connect, run
 from pipelines.storage import objects
 
 SMOKE_IMAGES = 24
@@ -61,7 +59,7 @@ def main(options: Options) -> None:
         if options.source != "speed_limits":
             raise CatalogError(f"source {options.source}", "there is nothing to download", "Leave --download out.")
         download(source.images)
-    ray.init()
+    connect()
     start = time.perf_counter()
     limit = SMOKE_IMAGES if options.smoke else None
     manifest = build_catalog(source, out, view_size=options.view_size, overwrite=options.overwrite, limit=limit)
@@ -108,4 +106,4 @@ def _line(split: str, name: str, images: int, size: int) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, Options, __doc__)

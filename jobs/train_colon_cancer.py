@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Train attention sampling to find epithelial cells in H&E images, by cross-validation over the 100 images.
 
-    jobs/train_colon_cancer.py --images DIR
-    jobs/train_colon_cancer.py --images DIR --model uniform --fold 0
+jobs/train_colon_cancer.py --images DIR
+jobs/train_colon_cancer.py --images DIR --model uniform --fold 0
 """
 
 from dataclasses import dataclass
 
-import tyro
-
 from ats_core.recipes import ColonCancer
 from pipelines.catalog.made import catalog_of
-from pipelines.catalog.sources.colon_cancer import ColonCancer as ColonCancerImages
-from pipelines.cluster import connect
+from pipelines.catalog.schema import Source
+from pipelines.catalog.sources import make_source
+from pipelines.job import connect, run
 from pipelines.report.cross_validation import cross_validation_table
 from pipelines.report.present import present
 from pipelines.training.options import TrainOptions
@@ -29,6 +28,11 @@ class Options(TrainOptions):
     """Only this part is tested; all, one after the other, when not given."""
 
 
+def source_of(options: Options) -> Source:
+    """The images, split into folds by the seed."""
+    return make_source("colon_cancer", images=options.images, folds=options.folds, seed=options.seed)
+
+
 def splits_of(folds: int, fold: int) -> Splits:
     """One fold tests, the others train."""
     names = [f"fold{i}" for i in range(folds)]
@@ -37,10 +41,9 @@ def splits_of(folds: int, fold: int) -> Splits:
 
 def main(options: Options) -> None:
     """Catalog, a training for each fold, table and figure of each, and of all together."""
+    source = None if options.catalog else source_of(options)
     connect()
-    catalog = options.catalog or catalog_of(
-        ColonCancerImages(options.required_images(), folds=options.folds, seed=options.seed), options.out
-    )
+    catalog = options.catalog or catalog_of(source, options.out)
     chosen = range(options.folds) if options.fold is None else [options.fold]
     runs = []
     for fold in chosen:
@@ -51,4 +54,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, Options, __doc__)

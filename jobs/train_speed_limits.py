@@ -10,13 +10,11 @@ Without an option it paints its own road scenes, as hard as the paper's. On real
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
-
 from ats_core.recipes import GermanSigns, RoadScenes, SpeedLimits
 from pipelines.catalog.made import catalog_of
 from pipelines.catalog.schema import Source
-from pipelines.catalog.sources import gtsdb, road_scenes, speed_limits
-from pipelines.cluster import connect
+from pipelines.catalog.sources import make_source
+from pipelines.job import connect, run
 from pipelines.report.present import present
 from pipelines.storage import objects
 from pipelines.training.options import TrainOptions
@@ -47,22 +45,24 @@ RECIPES = {"road_scenes": RoadScenes(), "speed_limits": SpeedLimits(), "gtsdb": 
 def source_of(options: Options) -> Source:
     """The data set that the options name; generated scenes go beside the runs."""
     if options.source == "road_scenes":
-        images = options.images or objects.join(options.out, "images", f"road_scenes-{options.difficulty}")
-        n_train, n_test = (16, 8) if options.smoke else (options.n_train, options.n_test)
-        return road_scenes.RoadScenes(images, n_train=n_train, n_test=n_test, difficulty=options.difficulty)
-    if options.source == "gtsdb":
-        return gtsdb.Gtsdb(options.required_images(), task=options.task)
-    return speed_limits.SpeedLimits(options.required_images())
+        n_train, n_test = (16, 16) if options.smoke else (options.n_train, options.n_test)
+        folder = options.images or objects.join(
+            options.out, "images", f"scenes-{options.difficulty}-{n_train}-{n_test}"
+        )
+        return make_source("road_scenes", images=folder, difficulty=options.difficulty, n_train=n_train, n_test=n_test)
+    task = options.task if options.source == "gtsdb" else None
+    return make_source(options.source, seed=options.seed, images=options.images, task=task)
 
 
 def main(options: Options) -> None:
     """Catalog, training, table and figure."""
     if options.source == "road_scenes" and not options.catalog:
         print(f"No data set named: generated road scenes, difficulty {options.difficulty}.", flush=True)
+    source = None if options.catalog else source_of(options)
     connect()
-    catalog = options.catalog or catalog_of(source_of(options), options.out, view_size=options.view_size)
+    catalog = options.catalog or catalog_of(source, options.out, view_size=options.view_size)
     present(train(RECIPES[options.source], options, catalog), catalog)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, Options, __doc__)

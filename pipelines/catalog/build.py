@@ -1,13 +1,14 @@
 """Entries -> catalog: read and decode each image once, keep its sizes and its view, write Parquet; and read it back."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as pads
 import ray
+from ray.data import DataContext
 from ray.data.expressions import col
 
 from pipelines.catalog.schema import BOX_SIDES, MANIFEST_NAME, SCHEMA, Entry, Manifest, Source
@@ -53,10 +54,9 @@ def build_catalog(
         raise CatalogError(f"view of {view_size}", "it has no pixels", "Give --view-size a height and a width.")
     _make_room(out, overwrite)
     filesystem, path = objects.arrow_filesystem(out)
-    rows = ray.data.from_arrow(_blocks(entries, view_size))
-    rows = _calm(
-        rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs={"view_size": view_size})
-    )
+    with _in_order():
+        rows = ray.data.from_arrow(_blocks(entries, view_size))
+    rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs={"view_size": view_size})
     rows.write_parquet(path, filesystem=filesystem)
     manifest = Manifest(
         source=repr(source),
@@ -81,11 +81,12 @@ def read_catalog(uri: str, *, splits: Sequence[str] | None = None) -> ray.data.D
             reason = f"no readable image in split {split!r}; there are {list(available)}"
             raise CatalogError(uri, reason, "Choose one of these, or build the catalog again.")
     filesystem, path = objects.arrow_filesystem(uri)
-    rows = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)  # `a=b` in a path is no column
+    with _in_order():
+        rows = ray.data.read_parquet(path, filesystem=filesystem, partitioning=None)  # `a=b` in a path is no column
     wanted = col("status") == "ok"
     if splits is not None:
         wanted &= col("split").is_in(list(splits))
-    return _calm(rows.filter(expr=wanted).repartition(target_num_rows_per_block=BLOCK_ROWS))
+    return rows.filter(expr=wanted).repartition(target_num_rows_per_block=BLOCK_ROWS)
 
 
 def describe(entries: pa.Table, view_size: tuple[int, int]) -> pa.Table:
@@ -133,17 +134,20 @@ def _spread(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
 
 
 def _make_room(out: str, overwrite: bool) -> None:
-    try:
-        present = objects.list_uris(out)
-    except FileNotFoundError:
-        return
-    if not overwrite:
+    names = _file_names(out)
+    if names and not overwrite:
         raise CatalogError(out, "it is not empty", "Choose another --out, or pass --overwrite.")
-    names = [objects.relative(uri, objects.root(out)) for uri in present]
     if any("/" in name and name.endswith(".parquet") for name in names):
         raise CatalogError(out, "there are other Parquet files in folders below it", "Choose another --out.")
     objects.delete([objects.join(out, name) for name in names if name == MANIFEST_NAME])
     objects.delete([objects.join(out, name) for name in names if name.endswith(".parquet")])
+
+
+def _file_names(out: str) -> list[str]:
+    try:
+        return [objects.relative(uri, objects.root(out)) for uri in objects.list_uris(out)]
+    except FileNotFoundError:
+        return []
 
 
 def _blocks(entries: Sequence[Entry], view_size: tuple[int, int]) -> list[pa.Table]:
@@ -155,22 +159,25 @@ def _blocks(entries: Sequence[Entry], view_size: tuple[int, int]) -> list[pa.Tab
     return [table.slice(start, per_task) for start in range(0, len(entries), per_task)]
 
 
-def _calm(rows: ray.data.Dataset) -> ray.data.Dataset:
-    """The same rows in the same order at every run; no progress bars where nobody watches."""
-    rows.context.execution_options.preserve_order = True
-    rows.context.enable_progress_bars = sys.stderr.isatty()
-    return rows
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """The data sets that are made in here keep the order of their rows, and start no process that they do not need."""
+    context = DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.use_datasource_v2 = False  # which starts up to 32 processes to read footers: seconds, for a few small files
+    with DataContext.current(context):
+        yield
 
 
 def _counts(out: str, expected: int) -> tuple[dict[str, Any], ...]:
     """What was written, counted; CatalogError unless it is a row an image."""
     filesystem, path = objects.arrow_filesystem(out)
-    names = [objects.relative(uri, objects.root(out)) for uri in objects.list_uris(out)]
-    files = [f"{path}/{name}" for name in names if name.endswith(".parquet")]
+    files = [f"{path}/{name}" for name in _file_names(out) if name.endswith(".parquet")]
     columns = ["split", "label", "status", "n_bytes"]
     rows = pads.dataset(files, filesystem=filesystem, schema=SCHEMA).to_table(columns=columns)
     if len(rows) != expected:
-        raise CatalogError(out, f"it has {len(rows)} rows for {expected} images", "Build it again, with --overwrite.")
+        remedy = "Name an --out that all nodes of the cluster share, with --overwrite."
+        raise CatalogError(out, f"there are {len(rows)} rows for {expected} images", remedy)
     groups = rows.group_by(columns[:3]).aggregate([("n_bytes", "sum"), ([], "count_all")])
     groups = groups.rename_columns({"n_bytes_sum": "bytes", "count_all": "images"})
     return tuple(groups.sort_by([(name, "ascending") for name in columns[:3]]).to_pylist())

@@ -7,10 +7,10 @@ from pipelines.report.examples import examples, summary_table
 from pipelines.report.figure import attention_figure
 from pipelines.storage import objects
 from pipelines.training.run_directory import RunDirectory
-from pipelines.training.train import Splits
+from pipelines.training.train import TRAIN_TEST, Splits
 
 
-def present(summary: Mapping[str, Any], catalog: str, splits: Splits = Splits()) -> None:
+def present(summary: Mapping[str, Any], catalog: str, splits: Splits = TRAIN_TEST) -> None:
     """Print the table of a run and draw the figure of what its model looked at."""
     print(summary_table([summary]), flush=True)
     directory = RunDirectory(summary["run"])

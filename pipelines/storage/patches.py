@@ -77,7 +77,7 @@ class PatchReader:
         images_in: ImagesIn = "bucket",
         device: torch.device | str = "cpu",
         memory_limit_mb: float = 4096,  # of RAM, or of the device's memory
-        threads: int = 4,
+        threads: int = 4,  # as many decoded images are in memory at once
     ) -> None:
         if images_in not in get_args(ImagesIn):
             options = ", ".join(get_args(ImagesIn))

@@ -30,7 +30,9 @@ class Frame:
     brightness_B: Tensor
 
     @classmethod
-    def draw(cls, augmentation: Augmentation, sizes_B2: Tensor, view_size: tuple[int, int], generator: Generator) -> Self:
+    def draw(
+        cls, augmentation: Augmentation, sizes_B2: Tensor, view_size: tuple[int, int], generator: Generator
+    ) -> Self:
         """A random frame an image, from a CPU generator.
 
         Raises:

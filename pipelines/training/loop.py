@@ -20,8 +20,8 @@ from ats_core import bundle
 from ats_core.losses import attention_loss, inverse_prior_weights
 from ats_core.models import AttentionSampling
 from ats_core.recipes import Recipe
-from pipelines.cluster import quieten
 from pipelines.errors import CatalogError
+from pipelines.job import quieten
 from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
 from pipelines.training.evaluate import Predictions, metrics, predict
@@ -192,7 +192,11 @@ class Worker:
         self.directory.write_metrics(self.history)
         self.directory.write_model(bundle.dumps(self.model, self.recipe))
         with tempfile.TemporaryDirectory() as folder:
-            state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history}
+            state = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "history": self.history,
+            }
             torch.save(state, Path(folder) / CHECKPOINT)
             checkpoint = ray.train.Checkpoint.from_directory(folder)
             ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=f"epoch_{row['epoch']:06d}")

@@ -4,13 +4,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from ats_core.errors import RecipeError
 from ats_core.recipes import Recipe
 from pipelines.storage import objects
 
 
 def default_out() -> str:
-    """`runs` in the present folder; in the home folder when that one is a copy that Ray made for a job, and will delete."""
+    """`runs` here; in the home folder when this one is a copy that Ray made for a job, and will delete."""
     return str(Path.home() / "runs") if "working_dir_files" in Path.cwd().parts else "runs"
 
 
@@ -43,7 +42,7 @@ class TrainOptions:
     num_workers: int = 1
     """Data-parallel training workers; each takes a GPU where the cluster has enough."""
     read_ahead: int = 1
-    """Batches whose patches are read ahead of their step; 0 is the paper's exact order."""
+    """Batches whose patches are read ahead of their step; 0 is the paper's exact order, and what `released` needs."""
     images_in: Literal["bucket", "memory", "device"] = "bucket"
     """Where images live: read anew each time, decoded in each worker's memory, or whole on its accelerator."""
     eval_every: int | None = None
@@ -56,12 +55,6 @@ class TrainOptions:
         for name in ("catalog", "images", "out"):
             if (uri := getattr(self, name)) is not None:
                 object.__setattr__(self, name, objects.absolute(uri))
-
-    def required_images(self) -> str:
-        """Where the images are; a RecipeError when the user has not said."""
-        if self.images is None:
-            raise RecipeError("--images", "this source has to be on a disk or in a bucket", "Name its folder or URI prefix.")
-        return self.images
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The task's recipe with what the user has set."""

@@ -39,7 +39,9 @@ class Request:
         return self.frame.patches(model.standardise(pixels, inside, **self.frame.colours))
 
 
-def ask(model: PatchModel, reader: PatchReader, batch: Batch, augmentation: Augmentation, generator: Generator) -> Request:
+def ask(
+    model: PatchModel, reader: PatchReader, batch: Batch, augmentation: Augmentation, generator: Generator
+) -> Request:
     """Draw the cells of a batch in a random frame and ask for their patches; does not wait.
 
     Args:

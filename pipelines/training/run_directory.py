@@ -28,7 +28,7 @@ class RunDirectory:
         return json.loads(objects.read_bytes(self.path(name)))
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Write metrics.jsonl whole, a line an epoch: buckets cannot append, and a resumed run must not repeat lines."""
+        """Write metrics.jsonl whole, a line an epoch: buckets cannot append, and a resumed run repeats no line."""
         lines = "".join(json.dumps(row) + "\n" for row in history)
         objects.write_bytes(self.path("metrics.jsonl"), lines.encode())
 

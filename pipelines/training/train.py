@@ -12,6 +12,7 @@ from ray.data import ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from ats_core.models import RELEASED
 from ats_core.recipes import Recipe
 from pipelines.catalog.build import read_catalog
 from pipelines.catalog.schema import Manifest
@@ -33,7 +34,10 @@ class Splits:
     test: tuple[str, ...] = ("test",)
 
 
-def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = Splits()) -> dict[str, Any]:
+TRAIN_TEST = Splits()
+
+
+def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = TRAIN_TEST) -> dict[str, Any]:
     """Train, or go on with, the run that these settings name; its summary.
 
     A run whose summary is there is not run again. The catalog decides the classes and the view size.
@@ -52,7 +56,7 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
         run=directory.uri,
         class_counts=class_counts(manifest, splits.train),
         seed=options.seed,
-        read_ahead=options.read_ahead,
+        read_ahead=0 if recipe.estimator == RELEASED else options.read_ahead,  # it takes the proposal for the attention
         images_in=options.images_in,
         eval_every=options.eval_every or max(1, recipe.epochs // 20),
     )

@@ -76,6 +76,13 @@ def test_a_cell_of_zero_probability_is_never_drawn(estimator) -> None:
         assert set(draw(tiny_K.expand(1000, -1), 3, estimator, seeded()).cells.unique().tolist()) == {1, 2, 3}
 
 
+@pytest.mark.parametrize("u", [0.0, 1 - 2**-53])
+def test_the_least_and_the_largest_random_number_fall_on_cells_of_the_proposal(monkeypatch, u) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *size, generator, **kind: torch.full(size, u, **kind))
+    q_BK = torch.tensor([[0, 0.1, 0, 0.3, 0.6, 0, 0]], dtype=torch.float64)
+    assert draw(q_BK, 1, "iid").cells.item() == (1 if u == 0 else 4)
+
+
 def peaked(cells: int) -> Tensor:
     """One cell with all but 1e-7 of the mass."""
     rest = torch.full((cells - 1,), 1e-7 / (cells - 1), dtype=torch.float64)

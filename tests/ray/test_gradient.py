@@ -9,7 +9,6 @@ import ray.train
 import torch
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
-from tests.ray.conftest import TOY
 from torch import Generator, Tensor
 
 from ats_core.losses import inverse_prior_weights
@@ -19,6 +18,7 @@ from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import collate
 from pipelines.training.loop import train_step
 from pipelines.training.read_ahead import Request, ask
+from tests.ray.conftest import TOY
 
 
 def gradient_loop(config: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ def frame_of(augmentation: Augmentation, n: int, seed: int) -> Frame:
 def test_patches_read_from_the_image_are_those_of_the_augmented_image(
     seed: int, shift: int, flip: bool, patch_size: int
 ) -> None:
-    """With a view as large as the image, cutting from the augmented image and mapping centres must agree, pixel by pixel."""
+    """Cutting from the augmented image, and from the image at mapped centres, agrees pixel by pixel."""
     generator = Generator().manual_seed(seed)
     images_BCHW = torch.rand(4, 2, SIDE, SIDE, generator=generator) + 1
     sizes_B2 = torch.full((4, 2), SIDE)

@@ -130,7 +130,7 @@ def _traffic(rng: np.random.Generator, pen: Pen) -> list[_Object]:
     """Cars in both directions."""
     found: list[_Object] = []
     for _ in range(rng.poisson(1.6)):
-        x, z = rng.choice([-0.5, 0.5]) * pen.world.half_road + rng.normal(0, 0.2), rng.uniform(9, 70)
+        x, z = rng.choice([-0.5, 0.5]) * pen.world.half_road + rng.normal(0, 0.2), rng.uniform(12, 70)
         found.append((z, partial(things.car, pen, rng, x, z)))
     return found
 

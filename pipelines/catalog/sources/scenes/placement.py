@@ -166,7 +166,7 @@ def _stand(
 ) -> Stand:
     """A random place for a sign: on a gantry, where no logo hangs, or on a post beside the road."""
     if gantries and visibility == "VISIBLE" and not name.startswith("LOGO") and rng.random() < 0.5:
-        frame, reach = gantries[rng.integers(len(gantries))], world.half_road + 1.2
+        frame, reach = gantries[int(rng.integers(len(gantries)))], world.half_road + 1.2
         return Stand(rng.uniform(-reach, reach), frame.y, frame.z, frame.size, on_gantry=True)
     size = rng.uniform(0.6, 1.0)
     away = rng.uniform(4, 9) if visibility == "SIDE_ROAD" else rng.uniform(0.7, 3.2)

@@ -179,7 +179,7 @@ _SIGNS: dict[str, tuple[str, Callable[[], _Sheet]]] = _SPEEDS | {
 }
 TYPES = {name: kind for name, (kind, _) in _SIGNS.items()}
 OTHER_SIGNS = tuple(name for name in _SIGNS if name not in SPEED_SIGNS)
-_LOOKALIKES: dict[str, Callable[[], _Sheet]] = {f"LOGO_{v}": partial(_logo, v) for v in range(N_LOGOS)} | {
+_LOOKALIKES = {f"LOGO_{v}": partial(_logo, v) for v in range(N_LOGOS)} | {
     f"TRAFFIC_LIGHT_{lit}": partial(_traffic_light, lit) for lit in range(3)
 }
 LOOKALIKES = tuple(_LOOKALIKES)
@@ -187,7 +187,7 @@ LOOKALIKES = tuple(_LOOKALIKES)
 
 @cache
 def sprite(name: str) -> Image.Image:
-    """The sign or lookalike `name`, `SPRITE` / 2 pixels high; RGBa, the alpha multiplied in, which is what can be resized."""
+    """The sign or lookalike `name`, `SPRITE` / 2 pixels high; RGBa: alpha multiplied in, so it resizes cleanly."""
     paint = _SIGNS[name][1] if name in _SIGNS else _LOOKALIKES[name]
     return paint().image.reduce(2).convert("RGBa")
 
