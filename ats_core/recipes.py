@@ -125,7 +125,12 @@ class RoadScenes(SpeedLimits):
     """
 
     task: str = "road_scenes"
-    epochs: int = 30
+    entropy_weight: float = 0.02
+    epochs: int = 14
+    batch_size: int = 8
+    lr: float = 5e-3
+    lr_drop: float = 0.75
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(contrast=0.2, brightness=0.1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ from ats_core import bundle
 from ats_core.losses import attention_loss, inverse_prior_weights
 from ats_core.models import AttentionSampling
 from ats_core.recipes import Recipe
-from pipelines.errors import CatalogError
 from pipelines.job import quieten
 from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
@@ -105,9 +104,6 @@ class Worker:
                 print(describe(row, self.recipe.epochs), flush=True)
 
     def _train_batches(self) -> StreamedBatches | ResidentBatches:
-        if self.recipe.batch_size % self.n_workers:
-            reason = f"it does not divide among {self.n_workers} workers"
-            raise CatalogError(f"batch of {self.recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
         kind = StreamedBatches if self.config.images_in == "bucket" else ResidentBatches
         shard = ray.train.get_dataset_shard("train")
         return kind(shard, self.recipe.batch_size // self.n_workers, self.config.seed)

@@ -12,6 +12,7 @@ from ray.data import ExecutionOptions
 from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from ats_core.errors import RecipeError
 from ats_core.models import RELEASED
 from ats_core.recipes import Recipe
 from pipelines.catalog.build import read_catalog
@@ -45,6 +46,9 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     started = time.time()
     manifest = Manifest.read(catalog)
     recipe = replace(options.recipe(recipe), classes=manifest.classes, view_size=manifest.view_size)
+    if recipe.batch_size % options.num_workers:  # here, and not in the workers, which would be started again and again
+        reason = f"it does not divide among {options.num_workers} workers"
+        raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
     directory = RunDirectory(objects.join(options.out, run_name(recipe, options, catalog, splits)))
     if (summary := directory.read("summary.json")) is not None:
         print(f"{directory.uri} is finished; delete it to train again", flush=True)

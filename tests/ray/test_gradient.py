@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import ray.train
 import torch
 from ray.train import RunConfig, ScalingConfig
@@ -12,7 +11,6 @@ from ray.train.torch import TorchTrainer, prepare_model
 from torch import Generator, Tensor
 
 from ats_core.losses import inverse_prior_weights
-from ats_core.recipes import Recipe
 from pipelines.catalog.build import read_catalog
 from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import collate
@@ -21,47 +19,52 @@ from pipelines.training.read_ahead import Request, ask
 from tests.ray.conftest import TOY
 
 
-def gradient_loop(config: dict[str, Any]) -> None:
-    """One step of the training loop's own `train_step` on this worker's share of a fixed batch and a fixed draw."""
-    torch.manual_seed(0)
-    recipe: Recipe = config["recipe"]
-    trained = prepare_model(recipe.build())
-    model = getattr(trained, "module", trained)
-    context = ray.train.get_context()
-    request = ask(
-        model, PatchReader(recipe.patch_size), collate(config["rows"]), recipe.augmentation, Generator().manual_seed(1)
-    )
-    share = torch.arange(len(request.batch)).chunk(context.get_world_size())[context.get_world_rank()]
-    patches = request.patches(model)[share]
-    optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
-    train_step(trained, optimizer, part(request, share), patches, recipe, inverse_prior_weights((3, 1)))
-    if context.get_world_rank() == 0:
-        torch.save({name: p.grad for name, p in model.named_parameters()}, config["gradient"])
+def gradients(config: dict[str, Any], rank: int = 0, workers: int = 1) -> dict[str, dict[str, Tensor]]:
+    """For each recipe, the gradient of the loop's own `train_step` on a share of a fixed batch and a fixed draw."""
+    found = {}
+    for recipe in config["recipes"]:
+        torch.manual_seed(0)
+        trained = prepare_model(recipe.build()) if workers > 1 else recipe.build()
+        model = getattr(trained, "module", trained)
+        batch, generator = collate(config["rows"]), Generator().manual_seed(1)
+        request = ask(model, PatchReader(recipe.patch_size), batch, recipe.augmentation, generator)
+        share = torch.arange(len(batch)).chunk(workers)[rank]
+        patches = request.patches(model)[share]
+        optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
+        train_step(trained, optimizer, part(request, share), patches, recipe, inverse_prior_weights((3, 1)))
+        found[recipe.estimator] = {name: p.grad for name, p in model.named_parameters()}
+    return found
 
 
 def part(request: Request, share: Tensor) -> Request:
+    """The request of some rows of the batch."""
     draw = request.draw
     tensors = {name: getattr(draw, name)[share] for name in ("cells", "proposal", "weights", "undrawn")}
     batch = request.batch.select(share.tolist())
     return replace(request, batch=batch, views=request.views[share], draw=replace(draw, **tensors))
 
 
-@pytest.mark.parametrize("estimator", ["unordered", "released"])
-def test_two_workers_have_the_gradient_of_one(toy_catalog: str, tmp_path: Path, estimator: str) -> None:
-    recipe = replace(TOY, clip_norm=1e9, entropy_weight=0.1, estimator=estimator)
-    gradients = []
-    for workers in (1, 2):
-        path = tmp_path / f"{workers}.pt"
-        rows = next(iter(read_catalog(toy_catalog, splits=["train"]).iter_batches(batch_size=16, batch_format="numpy")))
-        TorchTrainer(
-            gradient_loop,
-            train_loop_config={"recipe": recipe, "rows": rows, "gradient": str(path)},
-            scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
-            run_config=RunConfig(name=f"gradient-{workers}", storage_path=str(tmp_path)),
-        ).fit()
-        gradients.append(torch.load(path, weights_only=True))
-    one, two = gradients
-    largest = max(g.abs().max().item() for g in one.values())
-    assert largest > 1e-3
-    for name, gradient in one.items():
-        torch.testing.assert_close(two[name], gradient, rtol=1e-5, atol=1e-5 * largest, msg=name)
+def worker_loop(config: dict[str, Any]) -> None:
+    context = ray.train.get_context()
+    found = gradients(config, context.get_world_rank(), context.get_world_size())
+    if context.get_world_rank() == 0:
+        torch.save(found, config["path"])
+
+
+def test_two_workers_have_the_gradient_of_one(toy_catalog: str, tmp_path: Path) -> None:
+    toy = replace(TOY, clip_norm=1e9, entropy_weight=0.1)
+    rows = next(iter(read_catalog(toy_catalog, splits=["train"]).iter_batches(batch_size=16, batch_format="numpy")))
+    recipes = [replace(toy, estimator=estimator) for estimator in ("unordered", "iid", "released")]
+    config = {"recipes": recipes, "rows": rows, "path": str(tmp_path / "gradients.pt")}
+    TorchTrainer(
+        worker_loop,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=2),
+        run_config=RunConfig(name="gradient", storage_path=str(tmp_path)),
+    ).fit()
+    two = torch.load(config["path"], weights_only=True)
+    for estimator, one in gradients(config).items():
+        largest = max(gradient.abs().max().item() for gradient in one.values())
+        assert largest > 1e-3
+        for name, gradient in one.items():
+            torch.testing.assert_close(two[estimator][name], gradient, rtol=1e-5, atol=1e-5 * largest, msg=name)
