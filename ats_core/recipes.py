@@ -126,10 +126,10 @@ class RoadScenes(SpeedLimits):
 
     task: str = "road_scenes"
     entropy_weight: float = 0.02
-    epochs: int = 14
+    epochs: int = 30
     batch_size: int = 8
-    lr: float = 5e-3
-    lr_drop: float = 0.75
+    lr: float = 3e-3
+    lr_drop: float = 0.8
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(contrast=0.2, brightness=0.1))
 
 

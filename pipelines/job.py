@@ -34,5 +34,6 @@ def connect() -> None:
 
 
 def quieten() -> None:
-    """Leave out what Ray Data says of every plan that it runs; its warnings stay."""
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    """Leave out what Ray Data says of every plan and Ray Train of every report; their warnings stay."""
+    for library in ("ray.data", "ray.train"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -45,6 +45,8 @@ class LoopConfig:
     images_in: str
     eval_every: int
     """Epochs between evaluations, each with a checkpoint."""
+    progress_every_s: float
+    """Seconds between two states of the progress bar."""
 
 
 def train_loop(config: dict[str, LoopConfig]) -> None:
@@ -148,7 +150,8 @@ class Worker:
         if self.rank:
             yield from batches
             return
-        bar = tqdm(desc=f"epoch {epoch + 1}", total=sum(self.config.class_counts) // self.n_workers, unit="image")
+        total, every_s = sum(self.config.class_counts) // self.n_workers, self.config.progress_every_s
+        bar = tqdm(desc=f"epoch {epoch + 1}", total=total, unit="image", flush_interval_s=every_s)
         for batch in batches:
             yield batch
             bar.update(len(batch))

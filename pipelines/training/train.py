@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -63,6 +64,7 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
         read_ahead=0 if recipe.estimator == RELEASED else options.read_ahead,  # it takes the proposal for the attention
         images_in=options.images_in,
         eval_every=options.eval_every or max(1, recipe.epochs // 20),
+        progress_every_s=1.0 if sys.stderr.isatty() else 20.0,  # a log keeps every state of a bar
     )
     last = fit(config, options, datasets(catalog, splits, smoke=options.smoke))
     summary = summarise(config, options, last) | {"wall_s": time.time() - started, "run": directory.uri}

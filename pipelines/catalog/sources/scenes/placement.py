@@ -60,7 +60,7 @@ DIFFICULTIES = {
     ),
     "easy": Difficulty(
         cycle=(0, 1, 2, 3),
-        sign_px=(80, 94),
+        sign_px=(104, 120),
         n_signs=(7, 10),
         gantries=(1, 2),
         flagged=0.1,
