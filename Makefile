@@ -4,8 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 # The generated scenes of the demo, made easy: ten uniform draws touch a sign in about half of them.
-DEMO_OPTIONS ?= --difficulty easy --n-train 200 --n-test 80 --view-size 144 192 --n-patches 5 --epochs 9 \
-	--eval-every 3 --images-in memory
+DEMO_OPTIONS ?= --difficulty easy --n-train 160 --n-test 80 --view-size 144 192 --n-patches 5 --epochs 16 \
+	--eval-every 4 --batch-size 12 --num-workers 2 --images-in memory
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint

@@ -111,7 +111,7 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         ("  if drawn uniformly", "patches_on_box_uniform", ".3f"),
         ("test images", "n_test", "d"),
         ("training, images/s", "images_per_second", ".1f"),
-        ("training, ms/image", "ms_per_sample", ".0f"),
+        ("  ms/image of a worker", "ms_per_sample", ".0f"),
         ("requests/image", "requests_per_image", ".2f"),
         ("read, MB/image", "mb_per_image", ".2f"),
         ("peak memory, MB", "peak_memory_mb", ".0f"),

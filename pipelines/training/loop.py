@@ -76,8 +76,8 @@ class Worker:
         quieten()
         self.context = ray.train.get_context()
         self.rank, self.n_workers = self.context.get_world_rank(), self.context.get_world_size()
-        threads = max(1, (os.cpu_count() or 1) // self.context.get_local_world_size())
-        torch.set_num_threads(threads)  # Ray sets one thread a CPU asked for, and a trainer asks for a fraction
+        # Ray sets one thread a CPU asked for, and a trainer asks for a fraction.
+        torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
         model = self.recipe.build().to(memory_format=torch.channels_last)  # twice as fast as contiguous on a CPU
         if torch.cuda.is_available() and self.n_workers > 1:
@@ -211,6 +211,11 @@ class Worker:
         self.history = state["history"]
         if self.rank == 0:
             print(f"resumed after epoch {len(self.history)} of {self.recipe.epochs}", flush=True)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; all of them where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float:
