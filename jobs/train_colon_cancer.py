@@ -7,6 +7,7 @@ jobs/train_colon_cancer.py --images DIR --model uniform --fold 0
 
 from dataclasses import dataclass
 
+from ats_core.errors import RecipeError
 from ats_core.recipes import ColonCancer
 from pipelines.catalog.made import catalog_of
 from pipelines.catalog.schema import Source
@@ -34,7 +35,9 @@ def source_of(options: Options) -> Source:
 
 
 def splits_of(folds: int, fold: int) -> Splits:
-    """One fold tests, the others train."""
+    """One fold tests, the others train; a RecipeError when there is no such fold."""
+    if not 0 <= fold < folds:
+        raise RecipeError(f"fold {fold}", f"they are numbered 0 to {folds - 1}", "Check --fold and --folds.")
     names = [f"fold{i}" for i in range(folds)]
     return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
 

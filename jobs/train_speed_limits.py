@@ -14,6 +14,7 @@ from ats_core.recipes import GermanSigns, RoadScenes, SpeedLimits
 from pipelines.catalog.made import catalog_of
 from pipelines.catalog.schema import Source
 from pipelines.catalog.sources import make_source
+from pipelines.catalog.sources.road_scenes import VERSION
 from pipelines.job import connect, run
 from pipelines.report.present import present
 from pipelines.storage import objects
@@ -47,7 +48,7 @@ def source_of(options: Options) -> Source:
     if options.source == "road_scenes":
         n_train, n_test = (16, 16) if options.smoke else (options.n_train, options.n_test)
         folder = options.images or objects.join(
-            options.out, "images", f"scenes-{options.difficulty}-{n_train}-{n_test}"
+            options.out, "images", f"scenes-v{VERSION}-{options.difficulty}-{n_train}-{n_test}"
         )
         return make_source("road_scenes", images=folder, difficulty=options.difficulty, n_train=n_train, n_test=n_test)
     task = options.task if options.source == "gtsdb" else None

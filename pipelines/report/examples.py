@@ -51,7 +51,7 @@ class Example:
 def examples(directory: RunDirectory, catalog: str, splits: Splits, *, n: int = 6, seed: int = 0) -> list[Example]:
     """Examples of a finished run from its test split, the classes in turn."""
     model, recipe = bundle.loads(directory.read_model(), own_networks=True)
-    predictions = directory.read("predictions.json") or {}
+    predictions = directory.read("predictions.json")
     chosen = in_turn(predictions["image_ids"], predictions["labels"], n)
     rows = read_catalog(catalog, splits=list(splits.test)).filter(expr=col("image_id").is_in(chosen)).take_all()
     batch = collate({name: _column([row[name] for row in rows]) for name in rows[0]})

@@ -61,6 +61,8 @@ class Frame:
     def views(self, views_BChw: Tensor) -> Tensor:
         """Standardised views in the frame; zero, the mean colour, where the image does not reach."""
         oriented = self._orient(views_BChw[:, None])[:, 0]
+        if not self.shift_B2.any():
+            return oriented
         starts_B12 = -self.shift_B2[:, None].to(oriented.device)
         return crop(oriented, starts_B12, (oriented.shape[2], oriented.shape[3]))[0][:, 0]
 

@@ -1,5 +1,8 @@
 """Rows of the catalog -> batches of views and references; never megapixels.
 
+Ray gives every worker a shard of the same number of rows, so that all take the same number of steps: with n workers up
+to n - 1 images of the training split are left out.
+
 Shape suffixes: B images, C channels, h and w view pixels.
 """
 

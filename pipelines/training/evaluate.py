@@ -54,7 +54,7 @@ def predict(model: PatchModel, reader: PatchReader, batches: Iterable[Batch], *,
 def metrics(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, float]:
     """Error, loss, recall a class, AUROC and, where boxes exist, the share of drawn patches on one.
 
-    AUROC is the mean over the classes, each against the rest; a class with no image has neither recall nor part in it.
+    AUROC, the mean over the classes of each against the rest, needs an image of every class; recall one of its own.
     """
     logits_BC, labels_B = torch.tensor(predictions.logits), torch.tensor(predictions.labels)
     n_classes, counts_C = len(classes), torch.bincount(labels_B, minlength=len(classes))

@@ -21,7 +21,7 @@ from ats_core.losses import attention_loss, inverse_prior_weights
 from ats_core.models import AttentionSampling
 from ats_core.recipes import Recipe
 from pipelines.job import quieten
-from pipelines.storage.patches import PatchReader
+from pipelines.storage.patches import ImagesIn, PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
 from pipelines.training.evaluate import Predictions, metrics, predict
 from pipelines.training.read_ahead import Request, ask, read_ahead
@@ -42,7 +42,7 @@ class LoopConfig:
     """Training images a class."""
     seed: int
     read_ahead: int
-    images_in: str
+    images_in: ImagesIn
     eval_every: int
     """Epochs between evaluations, each with a checkpoint."""
     progress_every_s: float
@@ -55,14 +55,19 @@ def train_loop(config: dict[str, LoopConfig]) -> None:
 
 
 def train_step(
-    model: nn.Module, optimizer: Optimizer, request: Request, patches: Tensor, recipe: Recipe, class_weights_C: Tensor
+    model: nn.Module,
+    optimizer: Optimizer,
+    request: Request,
+    patches: Tensor,
+    recipe: Recipe,
+    class_weights_C: Tensor | None,
 ) -> float:
     """One update from a batch and its patches; the training loss."""
     labels_B = request.batch.labels.to(patches.device)
     output = model(request.views, request.draw, patches)
     loss = attention_loss(output, labels_B, entropy_weight=recipe.entropy_weight, class_weights_C=class_weights_C)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
     return loss.item()
@@ -80,14 +85,15 @@ class Worker:
         torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
         model = self.recipe.build().to(memory_format=torch.channels_last)  # twice as fast as contiguous on a CPU
-        if torch.cuda.is_available() and self.n_workers > 1:
+        self.device = get_device()
+        if self.device.type == "cuda" and self.n_workers > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.trained = prepare_model(model)
         self.model: AttentionSampling = getattr(self.trained, "module", self.trained)
         self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr)
-        self.reader = PatchReader(self.recipe.patch_size, images_in=config.images_in, device=get_device())
+        self.reader = PatchReader(self.recipe.patch_size, images_in=config.images_in, device=self.device)
         weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
-        self.class_weights_C = weights_C if weights_C is None else weights_C.to(get_device())
+        self.class_weights_C = weights_C if weights_C is None else weights_C.to(self.device)
         self.directory = RunDirectory(config.run)
         self.history: list[dict[str, Any]] = []
 
@@ -143,7 +149,7 @@ class Worker:
             "requests_per_image": read.requests / n_images,
             "mb_per_image": read.bytes_read / n_images / BYTES_PER_MB,
             "read_wait_s": waited,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(self.device),
         }
 
     def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
@@ -160,7 +166,10 @@ class Worker:
     def _evaluate(self, *, save: bool) -> dict[str, float]:
         """Metrics of the test split; each worker takes its share of the batches."""
         self.trained.eval()
-        batches = in_order(ray.train.get_dataset_shard("test"), self.recipe.batch_size)
+        if self.n_workers > 1:  # running statistics of batch normalisation are each worker's own; rank 0's are saved
+            for buffer in self.model.buffers():
+                distributed.broadcast(buffer, src=0)
+        batches = in_order(ray.train.get_dataset_shard("test"), self.recipe.batch_size // self.n_workers)
         mine = (batch for i, batch in enumerate(batches) if i % self.n_workers == self.rank)
         seed = self.config.seed * 1_009 + self.rank
         predictions = predict(self.model, self.reader, mine, seed=seed, depth=self.config.read_ahead)
@@ -178,7 +187,7 @@ class Worker:
 
     def _sum(self, *values: float) -> list[float]:
         """Sums over the workers."""
-        totals = torch.tensor(values, dtype=torch.float64, device=get_device())
+        totals = torch.tensor(values, dtype=torch.float64, device=self.device)
         if self.n_workers > 1:
             distributed.all_reduce(totals)
         return totals.tolist()
@@ -205,7 +214,7 @@ class Worker:
         if checkpoint is None:
             return
         with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder) / CHECKPOINT, map_location=get_device(), weights_only=True)
+            state = torch.load(Path(folder) / CHECKPOINT, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
@@ -218,10 +227,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def peak_memory_mb() -> float:
+def peak_memory_mb(device: torch.device) -> float:
     """The most memory held so far: the allocator's on an accelerator, the process's resident set otherwise."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / BYTES_PER_MB
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MB
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from ats_core.errors import RecipeError
 from ats_core.recipes import Recipe
 from pipelines.storage import objects
 
@@ -40,7 +41,9 @@ class TrainOptions:
     seed: int = 0
     """Seed of the initial weights, the order, the augmentation and the draws."""
     num_workers: int = 1
-    """Data-parallel training workers; each takes a GPU where the cluster has enough."""
+    """Data-parallel training workers."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where workers train; `auto` takes GPUs if there are enough now, `gpu` waits until the cluster has grown them."""
     read_ahead: int = 1
     """Batches whose patches are read ahead of their step; 0 is the paper's exact order, and what `released` needs."""
     images_in: Literal["bucket", "memory", "device"] = "bucket"
@@ -52,6 +55,11 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Relative paths become absolute, since workers run in folders of their own."""
+        for name in ("num_workers", "epochs", "n_patches", "batch_size"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise RecipeError(
+                    f"{name} {number}", "there must be at least one", f"Check --{name.replace('_', '-')}."
+                )
         for name in ("catalog", "images", "out"):
             if (uri := getattr(self, name)) is not None:
                 object.__setattr__(self, name, objects.absolute(uri))

@@ -5,15 +5,24 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import ray
 from ray.data import ExecutionOptions
-from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.data.expressions import col
+from ray.train import (
+    CheckpointConfig,
+    DataConfig,
+    FailureConfig,
+    LoggingConfig,
+    RunConfig,
+    ScalingConfig,
+    WorkerGroupError,
+)
 from ray.train.torch import TorchTrainer
 
-from ats_core.errors import RecipeError
+from ats_core.errors import AtsError, RecipeError
 from ats_core.models import RELEASED
 from ats_core.recipes import Recipe
 from pipelines.catalog.build import read_catalog
@@ -44,18 +53,17 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
 
     A run whose summary is there is not run again. The catalog decides the classes and the view size.
     """
-    started = time.time()
     manifest = Manifest.read(catalog)
     recipe = replace(options.recipe(recipe), classes=manifest.classes, view_size=manifest.view_size)
-    if recipe.batch_size % options.num_workers:  # here, and not in the workers, which would be started again and again
-        reason = f"it does not divide among {options.num_workers} workers"
-        raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
     directory = RunDirectory(objects.join(options.out, run_name(recipe, options, catalog, splits)))
     if (summary := directory.read("summary.json")) is not None:
         print(f"{directory.uri} is finished; delete it to train again", flush=True)
         return summary
+    check(recipe, options.num_workers)
     print(f"run: {directory.uri}", flush=True)
-    directory.write("config.json", {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog})
+    config_file = {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog, "started": time.time()}
+    started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
+    directory.write("config.json", config_file | {"started": started})
     config = LoopConfig(
         recipe=recipe,
         run=directory.uri,
@@ -72,9 +80,25 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     return summary
 
 
+def check(recipe: Recipe, num_workers: int) -> None:
+    """Build the model once: what cannot be trained ends the job here, and not in workers that are started again.
+
+    Raises:
+        AtsError: a size, a name or a number that does not fit.
+    """
+    model = recipe.build()
+    if recipe.batch_size % num_workers:
+        reason = f"it does not divide among {num_workers} workers"
+        raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
+    if recipe.estimator != "iid" and recipe.n_patches > model.grid.n_cells:
+        reason = f"the view has {model.grid.n_cells} cells, and each is drawn once"
+        raise RecipeError(f"{recipe.n_patches} patches", reason, "Choose fewer with --n-patches, or a larger view.")
+
+
 def run_name(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits) -> str:
     """A name that is readable, and unique to the settings: Ray Train resumes whatever has the same name."""
-    settings = asdict(options) | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
+    shared = {field.name: getattr(options, field.name) for field in fields(TrainOptions)}
+    settings = shared | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return f"{recipe.task}-{recipe.model}-{recipe.n_patches}-seed{options.seed}-{digest}"
 
@@ -95,7 +119,10 @@ def class_counts(manifest: Manifest, splits: Sequence[str]) -> tuple[int, ...]:
 
 def datasets(catalog: str, splits: Splits, *, smoke: bool) -> dict[str, ray.data.Dataset]:
     """The training and the test rows, materialised: every epoch streams them from the object store."""
-    both = {name: read_catalog(catalog, splits=list(getattr(splits, name))) for name in ("train", "test")}
+    both = {
+        name: read_catalog(catalog, splits=list(getattr(splits, name))).filter(expr=col("label") >= 0)
+        for name in ("train", "test")
+    }
     return {name: (rows.limit(SMOKE_IMAGES) if smoke else rows).materialize() for name, rows in both.items()}
 
 
@@ -106,8 +133,8 @@ def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.D
     which waits for ever when trainers hold them all.
     """
     cluster = ray.cluster_resources()
-    use_gpu = cluster.get("GPU", 0) >= options.num_workers
-    cpus = min(1.0, max(0.1, (cluster["CPU"] - 1) / options.num_workers))
+    use_gpu = options.device == "gpu" or (options.device == "auto" and cluster.get("GPU", 0) >= options.num_workers)
+    cpus = min(1.0, max(0.1, (cluster.get("CPU", 0) - 1) / options.num_workers))
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"config": config},
@@ -124,7 +151,13 @@ def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.D
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
-    return trainer.fit().metrics
+    try:
+        return trainer.fit().metrics
+    except WorkerGroupError as error:
+        for cause in error.worker_failures.values():
+            if isinstance(cause, AtsError):
+                raise cause from error
+        raise
 
 
 def summarise(config: LoopConfig, options: TrainOptions, last: Mapping[str, Any]) -> dict[str, Any]:

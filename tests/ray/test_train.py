@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -76,12 +77,16 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_the_last_checkpoint(
     summary: dict[str, Any], options: TrainOptions, toy_catalog: str, tmp_path: Path
 ) -> None:
     killed: list[int] = []
-    killer = threading.Thread(target=kill_worker_after, args=(tmp_path, "epoch_000003", killed))
+    before: list[dict[str, float]] = []
+    killer = threading.Thread(target=kill_worker_after, args=(tmp_path, "epoch_000003", killed, before), daemon=True)
     killer.start()
     disturbed = train(TOY, replace(options, out=str(tmp_path)), toy_catalog)
     killer.join()
     assert len(killed) == 1
     assert disturbed["epochs"] == 12
+    kept = rows_of(disturbed["run"])[: len(before)]
+    assert len(before) >= 2
+    assert kept == before  # to the second: what was done before the last checkpoint is not done again
     assert [row["epoch"] for row in rows_of(disturbed["run"])] == list(range(1, 13))
     for measure in ("train_loss", "test_loss"):  # the same seed, so the same numbers, as if nothing had happened
         assert disturbed[measure] == pytest.approx(summary[measure], rel=1e-4)
@@ -100,10 +105,12 @@ def every_test_image_once(summary: dict[str, Any], catalog: str) -> bool:
     return sorted(predictions["image_ids"]) == sorted(tested) and len(tested) == summary["n_test"] == 16
 
 
-def kill_worker_after(out: Path, checkpoint: str, killed: list[int]) -> None:
+def kill_worker_after(out: Path, checkpoint: str, killed: list[int], before: list[dict[str, float]]) -> None:
     """Kill -9 the trainer of this process's Ray as soon as a checkpoint is there."""
     while not list(out.glob(f"*/checkpoints/{checkpoint}")):
         time.sleep(0.02)
+    (run,) = out.glob("*/metrics.jsonl")
+    before += rows_of(str(run.parent))[:2]  # the third epoch's checkpoint may not have been registered yet
     for process in Path("/proc").glob("[0-9]*"):
         try:
             title = (process / "cmdline").read_bytes()
@@ -143,3 +150,21 @@ def test_everything_in_a_bucket(s3: str, toy_images: Path, ray_local: None) -> N
     assert len(rows_of(summary["run"])) == TOY.epochs
     assert objects.exists(f"{summary['run']}/figures/attention.png")
     assert bundle.loads(RunDirectory(summary["run"]).read_model())[1] == TOY
+
+
+def test_the_same_command_goes_on_with_an_interrupted_run(
+    summary: dict[str, Any], options: TrainOptions, toy_catalog: str, tmp_path: Path
+) -> None:
+    """Copied without its summary, as if the driver had died after the last checkpoint: nothing is trained again."""
+    run = tmp_path / Path(summary["run"]).name
+    shutil.copytree(summary["run"], run)
+    (run / "summary.json").unlink()
+    again = train(TOY, replace(options, out=str(tmp_path)), toy_catalog)
+    assert rows_of(str(run)) == rows_of(summary["run"])
+    for measure in ("train_loss", "test_loss", "epochs"):
+        assert again[measure] == summary[measure]
+
+
+def test_more_patches_than_cells_are_refused_before_a_worker_starts(toy_catalog: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="256 cells"):
+        train(TOY, TrainOptions(out=str(tmp_path), n_patches=257), toy_catalog)

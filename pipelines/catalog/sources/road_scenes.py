@@ -40,7 +40,7 @@ from pipelines.errors import CatalogError
 from pipelines.storage import objects
 
 MARKER = "road_scenes.json"
-VERSION = 1  # raised when the same settings paint other pixels
+VERSION = 2  # raised when the same settings paint other pixels
 PARTS = ("Set1", "Set2")  # train, test
 _JPEG_QUALITY = 90
 _THREADS = 4  # Pillow resizes and encodes without the GIL but draws with it: more would only wait for it
