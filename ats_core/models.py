@@ -79,7 +79,7 @@ class AttentionSampling(nn.Module):
         self.standardise, self.attention, self.features = standardise, attention, features
         self.classifier = nn.Linear(features.n_features, n_classes)
         # Features have length one, so unit weights make logits of order one. torch's default makes them a tenth of
-        # that, and the first hundreds of updates go into growing the weights before any feature is learned.
+        # that, and the first updates go into growing the weights before any feature is learned.
         nn.init.normal_(self.classifier.weight)
 
     def attend(self, views: Float[Tensor, "B C h w"]) -> Float[Tensor, "B K"]:

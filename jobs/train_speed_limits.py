@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train attention sampling to read the speed limit in a road scene, from one label an image.
 
-Without an option it paints its own road scenes, as hard as the paper's. On real images:
+Without an option it paints its own road scenes, with small signs as in the paper's. On real images:
 
     jobs/train_speed_limits.py --source gtsdb --images DIR
     ray job submit --working-dir . -- jobs/train_speed_limits.py --source speed_limits --images s3://bucket/prefix

@@ -67,7 +67,10 @@ def _draw_patches(part: SubFigure, example: Example) -> None:
     shown = min(PATCHES_SHOWN, len(example.patches))
     columns = -(-shown // 2)
     for axes, patch, weight in zip(
-        part.subplots(2, columns, squeeze=False).flat[:shown], example.patches, example.weights, strict=False
+        part.subplots(2, columns, squeeze=False).flat[:shown],
+        example.patches[:shown],
+        example.weights[:shown],
+        strict=True,
     ):
         axes.imshow(patch)
         axes.set_title(f"{weight:.2f}", fontsize=8)

@@ -84,7 +84,7 @@ class Worker:
         # Ray sets one thread a CPU asked for, and a trainer asks for a fraction.
         torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
-        model = self.recipe.build().to(memory_format=torch.channels_last)  # twice as fast as contiguous on a CPU
+        model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
         self.device = get_device()
         if self.device.type == "cuda" and self.n_workers > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)

@@ -76,7 +76,7 @@ def test_survives_json(recipe: Recipe) -> None:
 
 def test_cannot_be_changed(recipe: Recipe) -> None:
     with pytest.raises(FrozenInstanceError):
-        recipe.epochs = 1  # type: ignore[misc]
+        recipe.epochs = 1
 
 
 @pytest.mark.parametrize(

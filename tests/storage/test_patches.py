@@ -256,7 +256,7 @@ def test_images_of_a_call_are_read_at_the_same_time(refs: dict[str, ImageRef]) -
 
 def test_options_that_do_not_exist() -> None:
     with pytest.raises(RecipeError, match="disk"):
-        PatchReader(8, images_in="disk")  # type: ignore[arg-type]
+        PatchReader(8, images_in="disk")
     with pytest.raises(GeometryError, match="patch_size"):
         PatchReader(0)
 

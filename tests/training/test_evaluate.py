@@ -57,7 +57,7 @@ def test_parts_of_several_workers_add_up() -> None:
 def test_a_request_is_made_depth_batches_before_it_is_used(n: int, depth: int) -> None:
     asked: list[int] = []
     used = []
-    for request in read_ahead(range(n), lambda batch: asked.append(batch) or batch, depth):  # type: ignore[arg-type]
+    for request in read_ahead(range(n), lambda batch: asked.append(batch) or batch, depth):
         used.append(request)
         assert len(asked) == min(n, len(used) + depth)
     assert used == asked == list(range(n))

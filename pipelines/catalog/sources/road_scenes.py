@@ -8,8 +8,7 @@ written in the layout that `speed_limits` reads, beside a marker of the settings
 
 Difficulties, measured on 300 scenes with a sign each (a patch of 100 x 100 touches a sign when it holds its centre):
 
-    default   signs of 20-28 px, one or two. Readable in a patch, not in the view of 288 x 384 by eye: a matcher of the
-              three numbers that is told the box names 184 of 184 right in the image, 79 % in the view. As in the paper,
+    default   signs of 20-28 px, one or two. Readable in a patch, not in the view of 288 x 384 by eye. As in the paper,
               half of the images are EMPTY. Ten uniform draws touch a sign of the image's class in 13 % of the scenes
               that have one: attention has to be found before anything is learned, which takes hours on a CPU.
     easy      for a demo of minutes: signs of 104-120 px, which fill a patch, up to ten of the image's class, balanced
