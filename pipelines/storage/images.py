@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pipelines.errors import ImageError
-from pipelines.storage import objects
+from pipelines.storage.colours import flatten
+from pipelines.storage.views import AreaFilter
 
 STATUSES = (
     "missing",  # no object there
@@ -37,7 +38,10 @@ STATUSES = (
 MAX_PIXELS = 2**28  # decoded, 0.8 GB
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # before Pillow's own check, a third lower and at first only a warning
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif",
+    ".svs", ".ndpi", ".mrxs",
+)  # fmt: skip
 """What counts as an image where a folder is listed; what it really is, shows in decoding."""
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"BM", b"GIF8")
@@ -64,32 +68,13 @@ def image_error(uri: str, status: str, reason: object) -> ImageError:
     return ImageError(uri, str(reason), _REMEDY[status], status)
 
 
-def fetch(uri: str) -> bytes:
-    """The encoded image; ImageError missing, denied or unreadable."""
-    with _asking_for(uri):
-        return objects.read_bytes(uri)
-
-
-def etag(uri: str) -> str:
-    """The etag that the image has now; ImageError missing, denied or unreadable."""
-    with _asking_for(uri):
-        return objects.stat(uri).etag
-
-
-@contextmanager
-def _asking_for(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise image_error(uri, "missing", "there is no such object") from error
-    except PermissionError as error:
-        raise image_error(uri, "denied", "the storage refuses to hand it out") from error
-    except Exception as error:  # the clients of the storages raise far more than OSError
-        raise image_error(uri, "unreadable", f"{type(error).__name__}: {error}") from error
-
-
 def decode(data: bytes, uri: str) -> np.ndarray:
     """The pixels of an encoded image, uint8 [H, W, 3], by the policy above; ImageError with a status otherwise."""
+    return as_rgb(decode_stored(data, uri))
+
+
+def decode_stored(data: bytes, uri: str) -> np.ndarray:
+    """The same, but grey of 8 or 16 bit as it is: uint8 | uint16 [H, W]. What loses nothing when it is stored again."""
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # process-wide: some library may have asked Pillow for grey stripes
     if not data:
         raise image_error(uri, "empty", "the object has no bytes")
@@ -99,7 +84,15 @@ def decode(data: bytes, uri: str) -> np.ndarray:
             raise image_error(uri, "too_large", f"{image.height} x {image.width} pixels")
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image, uri)
+        return _stored(image, uri)
+
+
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3], of that or of grey [H, W]."""
+    if pixels.ndim == 3:
+        return pixels
+    grey = pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 @contextmanager
@@ -120,21 +113,21 @@ def _decoding(uri: str, data: bytes) -> Iterator[None]:
         raise image_error(uri, "unreadable", f"{type(error).__name__}: {error}") from error
 
 
-def _rgb(image: Image.Image, uri: str) -> np.ndarray:
+def _stored(image: Image.Image, uri: str) -> np.ndarray:
     if image.mode.startswith("I;16"):
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "L" and not image.has_transparency_data:
+        return np.array(image)
     if image.mode in ("I", "F", "LAB", "HSV", "La"):
         raise image_error(uri, "unsupported", f"pixels of mode {image.mode}")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
+    return flatten(image)
 
 
 def make_view(pixels: np.ndarray, view_size: tuple[int, int]) -> np.ndarray:
-    """The view of uint8 pixels [H, W, C]: uint8 [h, w, C], each the mean of the pixels whose centres it covers.
+    """The view of uint8 pixels [H, W, 3]: uint8 [h, w, 3], each the mean of the pixels whose centres it covers.
 
-    Pillow's BOX filter, scaled per axis; where the view is larger than the image, pixels are repeated.
+    Scaled per axis; where the view is larger than the image, pixels are repeated.
     """
-    height, width = view_size
-    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    area = AreaFilter(pixels.shape[:2], view_size)
+    area.add(0, pixels)
+    return area.view()

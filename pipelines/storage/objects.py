@@ -54,10 +54,10 @@ def _full(uri: str, path: str) -> str:
     return path if _protocol(uri) in LOCAL else f"{_protocol(uri)}://{path.removeprefix('/')}"
 
 
-def read_bytes(uri: str) -> bytes:
-    """The whole object; OSError when it cannot be had."""
+def read_bytes(uri: str, start: int | None = None, end: int | None = None) -> bytes:
+    """The whole object, or its bytes start ... end - 1 as far as it has them; OSError when it cannot be had."""
     filesystem, path = _open(uri)
-    return filesystem.cat_file(path)
+    return filesystem.cat_file(path, start=start, end=end)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
@@ -65,6 +65,18 @@ def write_bytes(uri: str, data: bytes) -> None:
     filesystem, path = _open(uri)
     filesystem.makedirs(filesystem._parent(path), exist_ok=True)
     filesystem.pipe_file(path, data)
+
+
+def upload(path: str | Path, uri: str) -> None:
+    """Writes a local file to another place; an object store shows it only when it is complete."""
+    filesystem, target = _open(uri)
+    filesystem.makedirs(filesystem._parent(target), exist_ok=True)
+    filesystem.put_file(str(path), target)
+
+
+def is_local(uri: str) -> bool:
+    """Whether it is a file of this machine."""
+    return _protocol(uri) in LOCAL
 
 
 def delete(uris: Sequence[str]) -> None:

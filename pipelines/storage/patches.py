@@ -4,13 +4,13 @@ Shapes: B images, N patches each, C channels, P patch side. Coordinates are (y, 
 """
 
 import functools
+import logging
+import math
 import os
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,56 +18,45 @@ import torch
 from torch import Tensor
 
 from ats_core.errors import GeometryError, RecipeError
-from ats_core.geometry import extract_patches
+from ats_core.geometry import crop
 from pipelines.errors import ImageError
 from pipelines.storage import images as images_
+from pipelines.storage.kept import Kept
+from pipelines.storage.layouts import CHANNELS, ImageRef, WholeLayout, bounds, layout_of
+from pipelines.storage.ranges import DEFAULT, Network
+from pipelines.storage.stats import Counters, ReaderStats
+from pipelines.storage.tiles import WHOLE_BYTES, Failures, Target, TileReader
 
-ImagesIn = Literal["bucket", "memory", "device"]
-CHANNELS = 3  # of every decoded image
+__all__ = ["ImageRef", "ImagesIn", "Network", "OnError", "PatchReader", "ReaderStats"]
 
+ImagesIn = Literal["bucket", "memory", "memory-encoded", "device"]
+OnError = Literal["raise", "skip", "mask"]
+FEW = 100  # images before the share of bad ones says anything
 
-@dataclass(frozen=True, slots=True)
-class ImageRef:
-    """All that a reader needs to know of an image; comes from a catalog row."""
+log = logging.getLogger(__name__)
 
-    uri: str
-    height: int
-    width: int
-    channels: int = CHANNELS
-    etag: str = ""
-    """The etag that the image had; "" takes whatever is there, as long as its size fits."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderStats:
-    """What a reader has done since it was made. Seconds are summed over threads, so they may exceed the clock's."""
-
-    requests: int = 0
-    """Objects asked for, and etags."""
-    bytes_read: int = 0
-    """Encoded bytes that came back."""
-    bytes_needed: int = 0
-    """Bytes of the decoded patches that were asked for: B N P P C."""
-    tiles: int = 0
-    """Pieces decoded: whole images."""
-    retries: int = 0
-    """Second attempts, after bytes that did not decode."""
-    wait_s: float = 0.0
-    """Waiting for the storage."""
-    decode_s: float = 0.0
-    """Decoding."""
-
-    def since(self, before: "ReaderStats") -> "ReaderStats":
-        """What was done after an earlier snapshot."""
-        return ReaderStats(*(getattr(self, name) - getattr(before, name) for name in self.__slots__))
+Area = tuple[int, int, int, int]
+"""(top, left, height, width) in pixels."""
 
 
 class PatchReader:
-    """Reads the patches of a batch of images: decodes each image once a call, crops, and forgets or keeps it.
+    """Reads the patches of a batch of images: the tiles that they touch, all in one round of requests.
 
-    `images_in` says where decoded images are kept between calls: "bucket" nowhere, "memory" on the CPU, "device" on
-    `device`, where the patches are cut too; beyond `memory_limit_mb` the least recently used go. Connects lazily;
-    pickling keeps the options alone. One a process; its methods may be called from several threads.
+    Connects lazily; pickling keeps the options alone. One a process; its methods may be called from several threads.
+
+    Args:
+        patch_size: P.
+        images_in: where images are between calls; the patches are the same. "bucket": where they are stored, but for
+            `cache_mb` of encoded tiles; "memory": decoded in RAM; "memory-encoded": in RAM, as they are stored;
+            "device": decoded on `device`, where the patches are cut too.
+        device: of images_in="device".
+        memory_limit_mb: of images in RAM or on the device; beyond it the least recently used are read again.
+        cache_mb: of encoded tiles, with images_in="bucket": attention comes back to the same ones.
+        threads: that decode.
+        on_error: what becomes of an image that cannot be read. "raise": an error; "mask": the pixels of the tiles that
+            cannot be had count as outside of the image; "skip": all pixels of the image do.
+        max_bad: share of images given up, by "mask" or "skip", above which reading raises all the same.
+        network: how patient and how parallel requests are.
     """
 
     def __init__(
@@ -76,163 +65,189 @@ class PatchReader:
         *,
         images_in: ImagesIn = "bucket",
         device: torch.device | str = "cpu",
-        memory_limit_mb: float = 4096,  # of RAM, or of the device's memory
-        threads: int = 4,  # as many decoded images are in memory at once
+        memory_limit_mb: float = 4096,  # of RAM in each process, or of the device's memory
+        cache_mb: float = 256,  # of RAM in each process
+        threads: int = 4,
+        on_error: OnError = "raise",
+        max_bad: float = 0.05,
+        network: Network = DEFAULT,
     ) -> None:
-        if images_in not in get_args(ImagesIn):
-            options = ", ".join(get_args(ImagesIn))
-            raise RecipeError("images_in", f"there is no {images_in!r}", f"Choose from {options}.")
+        self.options = {name: value for name, value in locals().items() if name not in ("self", "patch_size")}
+        for name, choices in (("images_in", ImagesIn), ("on_error", OnError)):
+            if (value := self.options[name]) not in get_args(choices):
+                raise RecipeError(name, f"there is no {value!r}", f"Choose from {', '.join(get_args(choices))}.")
         if patch_size < 1 or threads < 1:
             reason = f"patch_size is {patch_size}, threads {threads}"
             raise GeometryError("PatchReader", reason, "Both must be at least 1.")
-        self.patch_size, self.images_in, self.device = patch_size, images_in, torch.device(device)
-        self.memory_limit_mb, self.threads = memory_limit_mb, threads
-        self._kept = _LruImages(0 if images_in == "bucket" else int(memory_limit_mb * 1e6))
-        self._stats, self._lock = ReaderStats(), threading.Lock()
-        self._process = 0
-        self._image_pool: ThreadPoolExecutor
-        self._batch_pool: ThreadPoolExecutor
+        self.patch_size, self.images_in, self.on_error, self.max_bad = patch_size, images_in, on_error, max_bad
+        self.device = torch.device(device if images_in == "device" else "cpu")
+        self._resident: Kept[Tensor] = Kept(memory_limit_mb * 1e6)
+        self._counters, self._lock, self._process, self._seen = Counters(), threading.Lock(), 0, 0
+        self._tiles: TileReader
 
     def __reduce__(self) -> tuple[Any, ...]:
-        names = ("images_in", "device", "memory_limit_mb", "threads")
-        options = {name: getattr(self, name) for name in names}
-        return functools.partial(PatchReader, self.patch_size, **options), ()
+        return functools.partial(PatchReader, self.patch_size, **self.options), ()
 
     @property
     def stats(self) -> ReaderStats:
         """A snapshot of the counters."""
-        return self._stats
+        return self._counters.snapshot()
 
     def read(self, images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """The patches around integer centres [B, N, 2]: uint8 [B, N, P, P, C], and what is inside: bool [B, N, P, P].
 
         Pixels outside of an image are 0. On `device` when images_in="device", else on the CPU. ImageError for the first
-        image, in the order of the batch, that cannot be read or is not the one referred to.
+        image, in the order of the batch, that cannot be read or is not the one referred to, unless `on_error` says
+        otherwise.
         """
-        return self._paste(self._start(images, centres), images, centres)
+        return self.submit(images, centres).result()
 
     def submit(self, images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> Future[tuple[Tensor, Tensor]]:
         """The same, ahead of need: reading starts now, the future holds what `read` returns or raises."""
-        parts = self._start(images, centres)
-        return self._batch_pool.submit(self._paste, parts, images, centres)
-
-    def _start(self, images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> "_Parts":
-        """One task an image, however often it appears: its rows in the batch, and the future of their patches."""
-        self._connect()
-        centres_BN2 = _checked(images, centres)
-        rows: dict[ImageRef, list[int]] = {}
+        starts_BN2 = _checked(images, centres) - self.patch_size // 2
+        rows_of: dict[ImageRef, list[int]] = {}
         for row, image in enumerate(images):
-            rows.setdefault(image, []).append(row)
-        patch_bytes = self.patch_size**2 * CHANNELS
-        self._count(bytes_needed=centres_BN2.shape[0] * centres_BN2.shape[1] * patch_bytes)
-        return [(r, self._image_pool.submit(self._read_image, image, centres_BN2[r])) for image, r in rows.items()]
+            rows_of.setdefault(image, []).append(row)
+        parts = [self._part(image, rows, starts_BN2[rows]) for image, rows in rows_of.items()]
+        asked = [part for part in parts if part.target]
+        future: Future[tuple[Tensor, Tensor]] = Future()
 
-    def _paste(
-        self, parts: "_Parts", images: Sequence[ImageRef], centres: Tensor | np.ndarray
-    ) -> tuple[Tensor, Tensor]:
-        """Waits for the images and puts their patches where they belong, whichever came first."""
-        device = self.device if self.images_in == "device" else torch.device("cpu")
-        shape = (len(images), centres.shape[1], self.patch_size, self.patch_size)
-        patches_BNPPC = torch.empty((*shape, CHANNELS), dtype=torch.uint8, device=device)
-        inside_BNPP = torch.empty(shape, dtype=torch.bool, device=device)
-        for rows, part in parts:
-            patches_BNPPC[rows], inside_BNPP[rows] = part.result()
-        return patches_BNPPC, inside_BNPP
+        def finish(read: Future[list[Failures]]) -> None:
+            try:
+                for part, failures in zip(asked, read.result(), strict=True):
+                    part.failures = failures
+                self._give_up(parts)
+                future.set_result(self._join(parts, torch.from_numpy(starts_BN2).to(self.device)))
+            except BaseException as error:
+                future.set_exception(error)
 
-    def _read_image(self, image: ImageRef, centres_RN2: Tensor) -> tuple[Tensor, Tensor]:
-        """The patches [R, N, P, P, C] of R rows of the batch that share an image.
+        self._connected().read([part.target for part in asked]).add_done_callback(finish)
+        return future
 
-        Where an image's tiles can be read one by one, this is the place that chooses to.
-        """
-        pixels_HWC = self._kept.get(image)
-        if pixels_HWC is None:
-            pixels_HWC = self._fetch(image)
-            if self.images_in == "device":
-                pixels_HWC = pixels_HWC.to(self.device)
-            self._kept.put(image, pixels_HWC)
-        flat_1M2 = centres_RN2.reshape(1, -1, 2).to(pixels_HWC.device)
-        patches_1MCPP, inside_1MPP = extract_patches(pixels_HWC.permute(2, 0, 1)[None], flat_1M2, self.patch_size)
-        shape = centres_RN2.shape[:2]
-        return patches_1MCPP[0].permute(0, 2, 3, 1).unflatten(0, shape), inside_1MPP[0].unflatten(0, shape)
-
-    def _fetch(self, image: ImageRef) -> Tensor:
-        """The decoded image [H, W, C]; one more attempt when the bytes do not decode: they may be cut on their way."""
-        try:
-            pixels = self._decode(image)
-        except ImageError as error:
-            if error.status != "truncated":
-                raise
-            self._count(retries=1)
-            pixels = self._decode(image)
-        if pixels.shape != (image.height, image.width, image.channels):
-            found, expected = " x ".join(map(str, pixels.shape)), f"{image.height} x {image.width} x {image.channels}"
-            raise images_.image_error(image.uri, "stale", f"it is {found}, and was {expected} in the catalog")
-        return torch.from_numpy(pixels)
-
-    def _decode(self, image: ImageRef) -> np.ndarray:
-        began = time.perf_counter()
-        self._count(requests=1)
-        data = images_.fetch(image.uri)
-        self._check_etag(image)
-        came = time.perf_counter()
-        self._count(bytes_read=len(data), wait_s=came - began)
-        pixels = images_.decode(data, image.uri)
-        self._count(tiles=1, decode_s=time.perf_counter() - came)
-        return pixels
-
-    def _check_etag(self, image: ImageRef) -> None:
-        """After the bytes came, so that whatever was overwritten before is noticed."""
-        if not image.etag:
-            return
-        self._count(requests=1)
-        if (etag := images_.etag(image.uri)) != image.etag:
-            raise images_.image_error(image.uri, "stale", f"its etag is {etag}, and was {image.etag} in the catalog")
-
-    def _count(self, **more: float) -> None:
-        with self._lock:
-            self._stats = replace(self._stats, **{name: getattr(self._stats, name) + n for name, n in more.items()})
-
-    def _connect(self) -> None:
-        """Makes the threads, in this process: those of a parent do not survive a fork."""
+    def _connected(self) -> TileReader:
+        """The engine, in this process: the threads of a parent do not survive a fork."""
         with self._lock:
             if self._process != os.getpid():
-                self._image_pool = ThreadPoolExecutor(self.threads, "read-image")
-                self._batch_pool = ThreadPoolExecutor(1, "read-batch")
+                keep_mb = {"bucket": self.options["cache_mb"], "memory-encoded": self.options["memory_limit_mb"]}
+                self._tiles = TileReader(
+                    threads=self.options["threads"],
+                    keep_mb=keep_mb.get(self.images_in, 0),
+                    whole_bytes=math.inf if self.images_in == "memory-encoded" else WHOLE_BYTES,
+                    counters=self._counters,
+                    network=self.options["network"],
+                )
                 self._process = os.getpid()
+            return self._tiles
+
+    def _part(self, image: ImageRef, rows: list[int], starts_RN2: np.ndarray) -> "_Part":
+        """What to read for the rows of a batch that share an image: their windows, or all of it if it is to stay."""
+        stays = self.images_in in ("memory", "device")
+        if stays and (pixels_HWC := self._resident.get(image)) is not None:
+            return _Part(image, rows, pixels_HWC=pixels_HWC)
+        try:
+            layout = layout_of(image)
+        except ImageError as error:
+            return _Part(image, rows, failures={0: error})
+        starts_M2 = np.zeros((1, 2), np.int64) if stays else starts_RN2.reshape(-1, 2)
+        size = layout.size if stays else (self.patch_size, self.patch_size)
+        out_MhwC = np.zeros((len(starts_M2), *size, CHANNELS), np.uint8)
+        return _Part(image, rows, Target(image, layout, starts_M2, out_MhwC))
+
+    def _give_up(self, parts: Sequence["_Part"]) -> None:
+        """Raise the first error, or count it and go on without its pixels: as `on_error` says, up to `max_bad`."""
+        bad = [next(iter(part.failures.values())) for part in parts if part.failures]
+        if bad and self.on_error == "raise":
+            raise bad[0]
+        self._counters.add(bad=len(bad))
+        with self._lock:
+            self._seen += len(parts)
+        for error in bad:
+            log.warning("left out: %s", error)
+        given_up = self._counters.snapshot().bad
+        if bad and given_up > self.max_bad * max(self._seen, FEW):
+            reason = f"{given_up} of {self._seen} images could not be read, the last because {bad[-1].reason}"
+            raise images_.image_error(bad[-1].thing, bad[-1].status, reason)
+
+    def _join(self, parts: Sequence["_Part"], starts_BN2: Tensor) -> tuple[Tensor, Tensor]:
+        """The patches of all images, at their rows of the batch, and which of their pixels are inside."""
+        shape_BNPP = (*starts_BN2.shape[:2], self.patch_size, self.patch_size)
+        patches_BNPPC = torch.zeros((*shape_BNPP, CHANNELS), dtype=torch.uint8, device=self.device)
+        inside_BNPP = torch.zeros(shape_BNPP, dtype=torch.bool, device=self.device)
+        for part in parts:
+            starts_RN2, holes = starts_BN2[part.rows], part.holes(whole=self.on_error == "skip")
+            inside_BNPP[part.rows] = _inside(starts_RN2, self.patch_size, part.image, holes)
+            if self.images_in in ("memory", "device"):
+                self._settle(part)
+            patches_RNPPC = part.patches(starts_RN2, self.patch_size)
+            if holes:
+                patches_RNPPC = patches_RNPPC * inside_BNPP[part.rows, ..., None]
+            patches_BNPPC[part.rows] = patches_RNPPC
+        return patches_BNPPC, inside_BNPP
+
+    def _settle(self, part: "_Part") -> None:
+        """Bring an image that was read whole to where it is to stay; one with holes is read again next time."""
+        if part.pixels_HWC is not None or part.target is None:
+            return
+        part.pixels_HWC = torch.from_numpy(part.target.out_MhwC[0]).to(self.device)
+        if not part.failures:
+            first = not self._resident.overflowed
+            self._resident.put(part.image, part.pixels_HWC, part.pixels_HWC.nbytes)
+            if first and self._resident.overflowed:
+                log.warning(
+                    "the images do not fit into %.0f MB of %s: some are read again each time",
+                    self._resident.limit / 1e6, self.images_in,
+                )  # fmt: skip
 
 
-_Parts = list[tuple[list[int], Future[tuple[Tensor, Tensor]]]]
+@dataclass(slots=True, eq=False)
+class _Part:
+    """The R rows of a batch that share an image, and what was read for them."""
+
+    image: ImageRef
+    rows: list[int]
+    target: Target | None = None
+    """Windows, or the whole image; None when it is there already, or has no hope."""
+    failures: Failures = field(default_factory=dict)
+    pixels_HWC: Tensor | None = None
+
+    def holes(self, *, whole: bool) -> list[Area]:
+        """The areas of the tiles that could not be had; of the whole image, if there are any."""
+        layout = WholeLayout(self.image) if whole or self.target is None else self.target.layout
+        return [bounds(layout, 0)] if self.failures and whole else [bounds(layout, tile) for tile in self.failures]
+
+    def patches(self, starts_RN2: Tensor, size: int) -> Tensor:
+        """uint8 [R, N, P, P, C]; where there are holes, whatever came."""
+        shape = (*starts_RN2.shape[:2], size, size, CHANNELS)
+        if self.pixels_HWC is not None:
+            starts_1M2 = starts_RN2.reshape(1, -1, 2)
+            patches_1MCPP, _ = crop(self.pixels_HWC.permute(2, 0, 1)[None], starts_1M2, (size, size))
+            return patches_1MCPP.permute(0, 1, 3, 4, 2).reshape(shape)
+        if self.target is None:
+            return torch.zeros(shape, dtype=torch.uint8, device=starts_RN2.device)
+        return torch.from_numpy(self.target.out_MhwC).reshape(shape)
 
 
-def _checked(images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> Tensor:
+def _inside(starts_RN2: Tensor, size: int, image: ImageRef, holes: Sequence[Area]) -> Tensor:
+    """bool [R, N, P, P]: which pixels lie in the image and in no hole."""
+    inside_RNPP = _covered(starts_RN2, size, (0, 0, image.height, image.width))
+    for hole in holes:
+        inside_RNPP &= ~_covered(starts_RN2, size, hole)
+    return inside_RNPP
+
+
+def _covered(starts_RN2: Tensor, size: int, area: Area) -> Tensor:
+    """bool [R, N, P, P]: which pixels of windows of P = size lie in an area."""
+    steps_P = torch.arange(size, device=starts_RN2.device)
+    y_RNP, x_RNP = (starts_RN2[..., axis, None] - area[axis] + steps_P for axis in (0, 1))
+    in_y_RNP, in_x_RNP = (y_RNP >= 0) & (y_RNP < area[2]), (x_RNP >= 0) & (x_RNP < area[3])
+    return in_y_RNP[..., :, None] & in_x_RNP[..., None, :]
+
+
+def _checked(images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> np.ndarray:
     """Centres as int64 on the CPU; GeometryError unless they are integers [B, N, 2]."""
     centres_BN2 = torch.as_tensor(centres).detach().cpu()
     if centres_BN2.is_floating_point() or centres_BN2.shape[0::2] != (len(images), 2) or centres_BN2.ndim != 3:
         found = f"{centres_BN2.dtype} {list(centres_BN2.shape)}"
         reason = f"not integers [{len(images)}, N, 2]"
         raise GeometryError(f"centres {found}", reason, "Pass rounded (y, x) for each image.")
-    return centres_BN2.long()
-
-
-class _LruImages:
-    """Decoded images, bounded in bytes; the least recently used go first. An image above the bound is not kept."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._used = limit, 0
-        self._images: OrderedDict[ImageRef, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, image: ImageRef) -> Tensor | None:
-        with self._lock:
-            if image in self._images:
-                self._images.move_to_end(image)
-            return self._images.get(image)
-
-    def put(self, image: ImageRef, pixels: Tensor) -> None:
-        with self._lock:
-            if image in self._images or pixels.nbytes > self._limit:
-                return
-            self._images[image] = pixels
-            self._used += pixels.nbytes
-            while self._used > self._limit:
-                self._used -= self._images.popitem(last=False)[1].nbytes
+    return centres_BN2.long().numpy()

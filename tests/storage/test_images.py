@@ -1,12 +1,8 @@
 """What every kind of file turns into, or why it does not."""
 
 import io
-import os
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,36 +158,6 @@ def test_a_cut_file_never_gives_other_pixels(case: str, asked_to_invent: bool, m
     assert {"truncated", "empty"} <= statuses <= {"truncated", "empty", "not_an_image"}
 
 
-def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
-    for uri, status in ((f"{tmp_path}/none.jpg", "missing"), (str(tmp_path), "unreadable")):
-        for ask in (images.fetch, images.etag) if status == "missing" else (images.fetch,):
-            with pytest.raises(ImageError) as caught:
-                ask(uri)
-            assert (caught.value.status, caught.value.thing) == (status, uri)
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """Root may read everything; nobody may not."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "secret.jpg"
-    path.write_bytes(b"1")
-    path.chmod(0)
-    images.etag(str(path))  # the client is made while it may be
-    with without_rights(), pytest.raises(ImageError) as caught:
-        images.fetch(str(path))
-    assert caught.value.status == "denied"
-
-
 def test_every_status_has_a_remedy() -> None:
     assert len(set(images.STATUSES)) == len(images.STATUSES)
     for status in images.STATUSES:
@@ -201,7 +167,7 @@ def test_every_status_has_a_remedy() -> None:
 def test_a_view_is_the_mean_of_what_it_covers() -> None:
     pixels = noise(8, 12)
     expected = pixels.reshape(4, 2, 3, 4, 3).astype(float).mean((1, 3))
-    np.testing.assert_allclose(images.make_view(pixels, (4, 3)), expected, atol=1)  # rounded on each axis
+    np.testing.assert_allclose(images.make_view(pixels, (4, 3)), expected, atol=0.5)
 
 
 def test_a_view_of_another_ratio_takes_pixels_by_their_centres() -> None:

@@ -1,4 +1,7 @@
-"""One suite that every way of keeping images passes, for every format: the patches are those of a plain decode."""
+"""One suite that every way of keeping images passes, for every format: the patches are those of a plain decode.
+
+Whole images, strips and tiles are made here; `test_real_data.py` has slides and maps that others made.
+"""
 
 import io
 import pickle
@@ -9,11 +12,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +26,13 @@ from PIL import Image
 
 from ats_core.errors import GeometryError, RecipeError
 from pipelines.errors import ImageError
-from pipelines.storage import objects
+from pipelines.storage import images as images_
+from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
+from pipelines.storage.tiff import is_tiff, read_index
+from pipelines.storage.tiles import WHOLE_BYTES
 
-KEPT = ("bucket", "memory", "device")
+KEPT = ("bucket", "memory", "memory-encoded", "device")
 FORMATS = {
     "jpg": {"quality": 90},
     "png": {},
@@ -33,6 +41,15 @@ FORMATS = {
     "tiff": {"compression": "tiff_lzw"},
 }
 SIZES = {"jpg": (61, 83), "png": (40, 40), "webp": (7, 130), "bmp": (97, 12), "tiff": (1, 1)}
+TILED = {  # options of tifffile, and the size
+    "strips": ({"rowsperstrip": 7, "compression": "packbits"}, (50, 33)),
+    "tiles": ({"tile": (16, 32)}, (61, 83)),
+    "jpeg": ({"tile": (32, 32), "compression": "jpeg", "compressionargs": {"level": 90}}, (97, 130)),
+    "zstd": ({"tile": (48, 16), "compression": "zstd", "predictor": 2}, (70, 61)),
+    "planar": ({"tile": (16, 16), "planarconfig": "separate", "compression": "deflate"}, (33, 40)),
+    "large": ({"tile": (64, 64)}, (400, 500)),  # above the size that is asked for whole
+}
+NAMES = (*FORMATS, *TILED)
 
 
 def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -46,9 +63,23 @@ def encoded(pixels: np.ndarray, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
+@lru_cache
 def plain(uri: str) -> np.ndarray:
+    if uri.endswith(".tif"):
+        return tifffile.imread(uri) if "planar" not in uri else np.moveaxis(tifffile.imread(uri), 0, -1)
     with Image.open(uri) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def reference(uri: str) -> ImageRef:
+    """As a catalog has it."""
+    data, stored = objects.read_bytes(uri), ranges.stat(uri)
+    index = read_index(io.BytesIO(data), uri) if is_tiff(data) else None
+    if index is None:
+        height, width = images_.decode(data, uri).shape[:2]
+        return ImageRef(uri, height, width, 3, stored.etag, stored.size)
+    level = index.levels[0]
+    return ImageRef(uri, level.height, level.width, 3, stored.etag, stored.size, index.dumps())
 
 
 def cropped(pixels: np.ndarray, centre: tuple[int, int], patch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +102,15 @@ def refs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageRef]:
     for suffix, (height, width) in SIZES.items():
         uri = str(folder / f"a 100% ü.{suffix}")
         objects.write_bytes(uri, encoded(scene(height, width), suffix))
-        made[suffix] = ImageRef(uri, height, width, etag=objects.stat(uri).etag)
+        made[suffix] = reference(uri)
+    for name, (options, (height, width)) in TILED.items():
+        pixels = scene(height, width)
+        if name == "planar":
+            pixels = np.moveaxis(pixels, -1, 0)
+        uri = str(folder / f"{name}.tif")
+        tifffile.imwrite(uri, pixels, photometric="rgb", **options)
+        made[name] = reference(uri)
+    assert made["large"].n_bytes > WHOLE_BYTES
     return made
 
 
@@ -102,8 +141,8 @@ def check(reader: PatchReader, images: list[ImageRef], centres: np.ndarray) -> N
 
 @pytest.mark.parametrize("images_in", KEPT)
 class TestReader:
-    @pytest.mark.parametrize("suffix", FORMATS)
-    @pytest.mark.parametrize("patch_size", [1, 8, 9])
+    @pytest.mark.parametrize("suffix", NAMES)
+    @pytest.mark.parametrize("patch_size", [1, 8, 33])
     def test_corners_middle_and_far_outside(self, readers, refs, images_in: str, suffix: str, patch_size: int) -> None:
         image = refs[suffix]
         h, w = image.height, image.width
@@ -113,7 +152,7 @@ class TestReader:
     @settings(max_examples=25, deadline=None)
     @given(data=st.data())
     def test_random_batches(self, readers, refs, images_in: str, data: st.DataObject) -> None:
-        names = data.draw(st.lists(st.sampled_from(sorted(SIZES)), min_size=1, max_size=5), "formats, repeated or not")
+        names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=5), "formats, repeated or not")
         patch_size = data.draw(st.sampled_from([1, 2, 5, 6, 17]), "patch size")
         n = data.draw(st.integers(1, 4), "patches")
         pair = st.tuples(st.integers(-30, 140), st.integers(-30, 140))
@@ -144,7 +183,7 @@ class TestReader:
         data = pickle.dumps(reader)
         assert len(data) < 1_000
         copy = pickle.loads(data)
-        assert (copy.patch_size, copy.images_in, copy.memory_limit_mb, copy.threads) == (8, images_in, 7, 2)
+        assert (copy.patch_size, copy.options) == (8, reader.options)
         assert copy.stats.requests == 0
         assert torch.equal(copy.read([refs["jpg"]], centres)[0], expected)
 
@@ -160,25 +199,23 @@ class TestReader:
 
     def test_counters(self, refs, images_in: str) -> None:
         reader = PatchReader(8, images_in=images_in)
-        image, other = replace(refs["jpg"], etag=""), refs["png"]
-        sizes = [objects.stat(ref.uri).size for ref in (image, other)]
+        image, other = refs["jpg"], refs["png"]
         reader.read([image, other, image], np.zeros((3, 2, 2), int))
         stats = reader.stats
         assert stats.tiles == 2, "an image that is in the batch twice is decoded once"
-        assert stats.requests == 3, "two objects, and the one etag that is known"
-        assert (stats.bytes_read, stats.retries) == (sum(sizes), 0)
-        assert stats.bytes_needed == 3 * 2 * 8 * 8 * 3
+        assert (stats.requests, stats.retries) == (2, 0)
+        assert stats.bytes_read == stats.bytes_needed == image.n_bytes + other.n_bytes
         assert stats.wait_s > 0
         assert stats.decode_s > 0
         reader.read([image], np.zeros((1, 1, 2), int))
-        assert reader.stats.since(stats).tiles == (1 if images_in == "bucket" else 0)
-        assert reader.stats.since(stats).bytes_needed == 8 * 8 * 3
+        again = reader.stats.since(stats)
+        assert (again.requests, again.tiles) == (0, 0 if images_in in ("memory", "device") else 1)
 
     @pytest.mark.parametrize("wrong", [{"height": 62}, {"width": 82}, {"channels": 1}, {"etag": "another"}])
     def test_a_stale_reference_is_an_error(self, refs, images_in: str, wrong: dict[str, int]) -> None:
         stale = replace(refs["jpg"], **wrong)
         for _ in range(2):  # the second time it must not come out of a cache
-            with pytest.raises(ImageError, match="catalog") as caught:
+            with pytest.raises(ImageError, match=r"catalog|etag") as caught:
                 PatchReader(8, images_in=images_in).read([refs["png"], stale], np.zeros((2, 1, 2), int))
             assert caught.value.status == "stale"
 

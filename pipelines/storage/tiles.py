@@ -1,0 +1,295 @@
+"""Windows of many images at once -> pixels: one round of range requests, decoded in threads as they arrive.
+
+What is read is planned before anything is asked for, each tile is read once, and each lands at its place in arrays that
+are there already: the result does not depend on what comes first.
+"""
+
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from pipelines.errors import ImageError
+from pipelines.storage import images
+from pipelines.storage.kept import Kept
+from pipelines.storage.layouts import ImageRef, Layout, Span, TiffLayout, bounds
+from pipelines.storage.plan import coalesce, split, touched
+from pipelines.storage.ranges import DEFAULT, ByteRange, Network, fetch
+from pipelines.storage.stats import Counters
+from pipelines.storage.tiff import TiffIndex
+
+WHOLE_BYTES = 256 * 2**10  # an object up to this size is asked for whole: one request beats several
+
+READ_BANDS = 2  # rows of tiles in memory at once
+
+T = TypeVar("T")
+Failures = dict[int, ImageError]
+"""The tiles of a target that could not be had, and why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What is wanted of one image: windows of one size, and where they go."""
+
+    image: ImageRef
+    layout: Layout
+    starts_M2: np.ndarray
+    """int, (y, x) of the first pixel of each window; may lie outside of the image."""
+    out_MhwC: np.ndarray
+    """Filled inside of the image and left as it is outside."""
+
+
+class TileReader:
+    """Reads targets; keeps encoded bytes, of which the least recently used go first.
+
+    Args:
+        threads: that decode.
+        keep_mb: encoded bytes that are kept.
+        whole_bytes: objects of at most this many bytes are asked for, and kept, whole.
+        counters: what is done is counted here.
+        network: how patient and how parallel requests are.
+    """
+
+    def __init__(
+        self, *, threads: int, keep_mb: float, whole_bytes: float, counters: Counters, network: Network
+    ) -> None:
+        self.whole_bytes, self.counters, self.network = whole_bytes, counters, network
+        self.kept: Kept[bytes] = Kept(keep_mb * 1e6)
+        self.pool = ThreadPoolExecutor(threads, "decode")
+
+    def read(self, targets: Sequence[Target]) -> Future[list[Failures]]:
+        """Fill the targets; the future holds what failed of each. Does not wait."""
+        return _Reading(self, [_Plan(target, self) for target in targets]).start()
+
+
+@dataclass(slots=True, eq=False)
+class _Unit:
+    """Bytes that are asked for together: the segments in them, and the tiles that wait for one."""
+
+    span: Span
+    parts: list[Future[bytes]] = field(default_factory=list)
+    segments: list[Span] = field(default_factory=list)
+    tiles: list[int] = field(default_factory=list)
+
+
+class _Plan:
+    """One target: the tiles of its windows, the bytes of them that are at hand, and the units of the rest."""
+
+    def __init__(self, target: Target, reader: TileReader) -> None:
+        self.target, self.image, self.layout = target, target.image, target.layout
+        self.kept, self.counters = reader.kept, reader.counters
+        self.whole = 0 < self.image.n_bytes <= reader.whole_bytes
+        self.windows = touched(self.layout, target.starts_M2, target.out_MhwC.shape[1:3])
+        self.spans = {tile: self.layout.spans(tile) for tile in self.windows}
+        self.data: dict[Span, bytes] = {}
+        self.failures: Failures = {}
+        missing = sorted({span for spans in self.spans.values() for span in spans if span and not self._find(span)})
+        whole = [(0, self.image.n_bytes)] if missing and self.whole else None
+        self.units = [_Unit(span) for span in whole or coalesce(missing)]
+        self.waiting: Counter[int] = Counter()
+        self._distribute(missing)
+
+    def _find(self, span: Span) -> bool:
+        """Take a segment from what is kept."""
+        if self.whole:
+            kept = self.kept.get(self._key(None))
+            data = kept and kept[slice(*span)]
+        else:
+            data = self.kept.get(self._key(span))
+        if data is not None:
+            self.data[span] = data
+        return data is not None
+
+    def _key(self, span: Span | None) -> tuple[str, str, Span | None]:
+        return self.image.uri, self.image.etag, span
+
+    def _distribute(self, missing: Sequence[Span]) -> None:
+        starts = [unit.span[0] for unit in self.units]
+        unit_of = {span: bisect_right(starts, span[0]) - 1 for span in missing}
+        for span, unit in unit_of.items():
+            self.units[unit].segments.append(span)
+        for tile, spans in self.spans.items():
+            for unit in {unit_of[span] for span in spans if span in unit_of}:
+                self.units[unit].tiles.append(tile)
+                self.waiting[tile] += 1
+
+    def arrived(self, unit: _Unit) -> None:
+        """Cut the bytes of a unit into its segments, and keep them; an ImageError is that of all its tiles."""
+        try:
+            data = b"".join(part.result() for part in unit.parts)
+        except ImageError as error:
+            self.failures.update(dict.fromkeys(unit.tiles, error))
+            return
+        first = unit.span[0]
+        for start, end in unit.segments:
+            self.data[start, end] = data[start - first : None if end is None else end - first]
+        for span in [None] if self.whole else unit.segments:
+            segment = data if span is None else self.data[span]
+            self.kept.put(self._key(span), segment, len(segment))
+        self.counters.add(bytes_needed=sum(len(self.data[span]) for span in unit.segments))
+
+    def forget(self, tile: int) -> None:
+        """Keep nothing of a tile whose bytes were wrong."""
+        for span in self.spans[tile]:
+            self.kept.drop(self._key(None if self.whole else span))
+
+    def segments(self, tile: int) -> list[bytes | None]:
+        return [span and self.data[span] for span in self.spans[tile]]
+
+    def paste(self, tile: int, samples_hwC: np.ndarray) -> None:
+        """Copy a decoded tile into all windows that it touches."""
+        top, left, height, width = bounds(self.layout, tile)
+        out_MhwC = self.target.out_MhwC
+        for window in self.windows[tile]:
+            y, x = self.target.starts_M2[window].tolist()
+            y0, y1 = max(top, y), min(top + height, y + out_MhwC.shape[1])
+            x0, x1 = max(left, x), min(left + width, x + out_MhwC.shape[2])
+            out_MhwC[window, y0 - y : y1 - y, x0 - x : x1 - x] = samples_hwC[y0 - top : y1 - top, x0 - left : x1 - left]
+
+
+class _Reading:
+    """One call: all targets' units are asked for at once; whoever brings the last tile resolves the future."""
+
+    def __init__(self, reader: TileReader, plans: Sequence[_Plan]) -> None:
+        self.reader, self.plans = reader, plans
+        self.future: Future[list[Failures]] = Future()
+        self._left = sum(len(plan.windows) for plan in plans) + 1  # one for `start` itself
+        self._lock = threading.Lock()
+
+    def start(self) -> Future[list[Failures]]:
+        for plan in self.plans:
+            if at_hand := [tile for tile in plan.windows if not plan.waiting[tile]]:
+                self._submit(self._decode_all, plan, at_hand)
+        for plan, unit in self._ask():
+            self._when_there(plan, unit)
+        self._done(1)
+        return self.future
+
+    def _ask(self) -> list[tuple[_Plan, _Unit]]:
+        """Send the requests of all units of all targets."""
+        units = [(plan, unit) for plan in self.plans for unit in plan.units]
+        parts = [(plan, unit, part) for plan, unit in units for part in split(unit.span)]
+        ranges = [ByteRange(plan.image.uri, *part, plan.image.etag) for plan, _, part in parts]
+        for (_, unit, _), future in zip(parts, fetch(ranges, self.reader.counters, self.reader.network), strict=True):
+            unit.parts.append(future)
+        return units
+
+    def _when_there(self, plan: _Plan, unit: _Unit) -> None:
+        """Decode in the pool once all parts of a unit are there."""
+        left = len(unit.parts)
+
+        def one_less(_: Future[bytes]) -> None:
+            nonlocal left
+            with self._lock:
+                left -= 1
+                last = not left
+            if last:
+                self._submit(self._arrived, plan, unit)
+
+        for part in unit.parts:
+            part.add_done_callback(one_less)
+
+    def _submit(self, work: Callable[[_Plan, T], None], plan: _Plan, what: T) -> None:
+        """Run in the pool; what nobody foresaw is the future's exception, never a future that stays silent."""
+
+        def guarded() -> None:
+            try:
+                work(plan, what)
+            except BaseException as error:
+                with self._lock:
+                    if not self.future.done():
+                        self.future.set_exception(error)
+
+        self.reader.pool.submit(guarded)
+
+    def _arrived(self, plan: _Plan, unit: _Unit) -> None:
+        plan.arrived(unit)
+        with self._lock:
+            plan.waiting.subtract(unit.tiles)
+            ready = [tile for tile in unit.tiles if not plan.waiting[tile]]
+        self._decode_all(plan, ready)
+
+    def _decode_all(self, plan: _Plan, tiles: Sequence[int]) -> None:
+        began = time.perf_counter()
+        for tile in tiles:
+            if tile not in plan.failures:
+                try:
+                    plan.paste(tile, self._decode(plan, tile))
+                except ImageError as error:
+                    plan.failures[tile] = error
+        self.reader.counters.add(tiles=len(tiles), decode_s=time.perf_counter() - began)
+        self._done(len(tiles))
+
+    def _decode(self, plan: _Plan, tile: int) -> np.ndarray:
+        """The pixels of a tile, after one more fetch when its bytes are wrong: they may have been cut on their way."""
+        try:
+            return plan.layout.decode(tile, plan.segments(tile))
+        except Exception as error:  # the codecs have errors of their own
+            if not plan.spans[tile] or (isinstance(error, ImageError) and error.status == "stale"):
+                raise
+        plan.forget(tile)
+        self.reader.counters.add(retries=1)
+        spans = plan.spans[tile]
+        ranges = [ByteRange(plan.image.uri, *span, plan.image.etag) for span in spans if span is not None]
+        again = iter(fetch(ranges, self.reader.counters, self.reader.network))
+        segments = [span and next(again).result() for span in spans]
+        try:
+            return plan.layout.decode(tile, segments)
+        except ImageError:
+            raise
+        except Exception as error:
+            where = ", ".join(f"{start}-{end}" for start, end in filter(None, spans))
+            reason = f"level {plan.layout.number}, tile {tile}, bytes {where}: {error}"
+            raise images.image_error(plan.image.uri, "truncated", reason) from error
+
+    def _done(self, tiles: int) -> None:
+        with self._lock:
+            self._left -= tiles
+            if not self._left and not self.future.done():
+                self.future.set_result([dict(sorted(plan.failures.items())) for plan in self.plans])
+
+
+def read_bands(
+    image: ImageRef, index: TiffIndex, level: int, counters: Counters, network: Network = DEFAULT, *, rgb: bool = True
+) -> Iterator[tuple[int, np.ndarray]]:
+    """A level of an indexed image from top to bottom, a row of tiles at a time, the next one read ahead.
+
+    Args:
+        image: its uri and etag; the size is the index's.
+        index: where the tiles lie.
+        level: 0 is the full size.
+        counters: what is done is counted here.
+        network: how patient and how parallel requests are.
+        rgb: uint8 RGB; otherwise the samples as they are stored.
+
+    Yields:
+        (top, band [h, width, C]).
+    """
+    layout = TiffLayout(index.levels[level], level, rgb)
+    reader = TileReader(threads=READ_BANDS, keep_mb=0, whole_bytes=0, counters=counters, network=network)
+    coming: deque[tuple[Target, Future[list[Failures]]]] = deque()
+    try:
+        for top in range(0, layout.size[0], layout.tile[0]):
+            rows = min(layout.tile[0], layout.size[0] - top)
+            band = np.empty((1, rows, layout.size[1], *layout.samples.shape), layout.samples.dtype)
+            target = Target(image, layout, np.array([[top, 0]]), band)
+            coming.append((target, reader.read([target])))
+            if len(coming) == READ_BANDS:
+                yield _band(*coming.popleft())
+        while coming:
+            yield _band(*coming.popleft())
+    finally:
+        reader.pool.shutdown(cancel_futures=True)
+
+
+def _band(target: Target, future: Future[list[Failures]]) -> tuple[int, np.ndarray]:
+    (failures,) = future.result()
+    for error in failures.values():
+        raise error
+    return int(target.starts_M2[0, 0]), target.out_MhwC[0]
