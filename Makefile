@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 # The generated scenes of the demo, made easy: ten uniform draws touch a sign in about half of them.
 DEMO_OPTIONS ?= --difficulty easy --n-train 160 --n-test 80 --view-size 144 192 --n-patches 5 --epochs 16 \
-	--eval-every 4 --batch-size 12 --num-workers 2 --images-in memory
+	--eval-every 4 --batch-size 12 --num-workers 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint

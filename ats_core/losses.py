@@ -30,9 +30,12 @@ def attention_loss(
 ) -> Float[Tensor, ""]:
     """Mean over the images of w_label CE(logits, label) - lambda H(attention).
 
-    The mean is over images, not over weights: so the mean of two workers' losses is the loss of their joint batch.
+    The mean is over images, not over weights: so the mean of two workers' losses is the loss of their joint batch. An
+    image with the label -1 is left out.
     """
-    losses_B = functional.cross_entropy(output.logits, labels_B, reduction="none")
+    known_B = labels_B >= 0
+    losses_B = functional.cross_entropy(output.logits, labels_B, reduction="none", ignore_index=-1)
     if class_weights_C is not None:
         losses_B = losses_B * class_weights_C.to(losses_B)[labels_B]
-    return (losses_B - entropy_weight * entropy(output.attention)).mean()
+    losses_B = torch.where(known_B, losses_B - entropy_weight * entropy(output.attention), 0.0)
+    return losses_B.sum() / known_B.sum().clamp_min(1)

@@ -1,23 +1,26 @@
 #!/usr/bin/env python3
-"""Build a catalog: a Parquet row an image, with its label, split, sizes and low-resolution view.
+"""Build a catalog: a Parquet row an image, with its label, split, sizes, tile index and low-resolution view.
 
     jobs/build_catalog.py --source gtsdb --images DIR --task speed_limit --out runs/catalog
     jobs/build_catalog.py --source labels_csv --images s3://bucket/prefix --labels labels.csv --out s3://bucket/catalog
+    jobs/build_catalog.py --source labels_csv --images s3://bucket/prefix --convert s3://bucket/tiled --out ...
 
 An image that cannot be read is a row that says why. Without an option it paints road scenes and catalogs them.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pipelines.catalog.build import build_catalog
+from pipelines.catalog.build import LARGE, build_catalog, large_and_whole
 from pipelines.catalog.schema import Manifest, Source
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.download import download
 from pipelines.errors import CatalogError
 from pipelines.job import connect, run
 from pipelines.storage import objects
+from pipelines.storage.pyramid import Codec
 
 SMOKE_IMAGES = 24
 
@@ -42,6 +45,12 @@ class Options:
     """Of `road_scenes`: how large and how many the signs are."""
     view_size: tuple[int, int] | None = None
     """Height and width of the low-resolution view; what suits the data set when not given."""
+    convert: str | None = None
+    """Folder or URI: write each image there as a tiled pyramid first, and catalog these. Resumes."""
+    codec: Codec = "jpeg"
+    """Of `--convert`: JPEG quality 90, or lossless zstd; grey and 16 bit are lossless always."""
+    checksums: bool = False
+    """Keep a crc32c of each tile, by which readers notice flipped bytes. Reads every byte of the images once."""
     seed: int = 0
     """Seed of generated scenes, and of splits where the data set has none."""
     overwrite: bool = False
@@ -62,8 +71,18 @@ def main(options: Options) -> None:
     connect()
     start = time.perf_counter()
     limit = SMOKE_IMAGES if options.smoke else None
-    manifest = build_catalog(source, out, view_size=options.view_size, overwrite=options.overwrite, limit=limit)
-    print(table(manifest, time.perf_counter() - start), f"catalog: {out}", sep="\n", flush=True)
+    manifest = build_catalog(
+        source,
+        out,
+        view_size=options.view_size,
+        convert=options.convert,
+        codec=options.codec,
+        checksums=options.checksums,
+        overwrite=options.overwrite,
+        limit=limit,
+    )
+    lines = [table(manifest, time.perf_counter() - start), warning(out), f"catalog: {out}"]
+    print("\n".join(filter(None, lines)), flush=True)
 
 
 def source_of(options: Options) -> Source:
@@ -86,23 +105,38 @@ def source_of(options: Options) -> Source:
 
 
 def table(manifest: Manifest, seconds: float) -> str:
-    """Images by split and class, those that cannot be read by status, and what it took."""
+    """Images by split, class and layout, those that cannot be read by status, and what it took."""
     names = dict(enumerate(manifest.classes)) | {-1: "unlabelled"}
     readable = [row for row in manifest.counts if row["status"] == "ok"]
     unreadable = manifest.images_by("status").items() - manifest.images_by("status", status="ok").items()
     images, size = (sum(row[key] for row in manifest.counts) for key in ("images", "bytes"))
     return "\n".join(
         [
-            f"{'split':12}{'class':20}{'images':>8}{'MB':>10}",
-            *(_line(row["split"] or "-", names[row["label"]], row["images"], row["bytes"]) for row in readable),
-            *(f"{status:32}{count:8}" for status, count in sorted(unreadable)),
-            _line("all", "", images, size) + f"   in {seconds:.1f} s: {images / seconds:.1f} images/s",
+            f"{'split':12}{'class':20}{'layout':8}{'images':>8}{'MB':>10}",
+            *(_line(row["split"] or "-", names[row["label"]], row) for row in readable),
+            *(f"{status:40}{count:8}" for status, count in sorted(unreadable)),
+            _line("all", "", {"layout": "", "images": images, "bytes": size})
+            + f"   in {seconds:.1f} s: {images / seconds:.1f} images/s",
         ]
     )
 
 
-def _line(split: str, name: str, images: int, size: int) -> str:
-    return f"{split:12}{name:20}{images:8}{size / 1e6:10.1f}"
+def _line(split: str, name: str, row: Mapping[str, Any]) -> str:
+    return f"{split:12}{name:20}{row['layout']:8}{row['images']:8}{row['bytes'] / 1e6:10.1f}"
+
+
+def warning(catalog: str) -> str:
+    """What large images that are stored whole cost, and what converting them would save; empty without such images."""
+    images = large_and_whole(catalog).to_pylist()
+    if not images:
+        return ""
+    megabytes = sum(row["n_bytes"] for row in images) / len(images) / 1e6
+    megapixels = sum(row["height"] * row["width"] for row in images) / len(images) / 1e6
+    return (
+        f"WARNING: {len(images)} images above {LARGE / 1e6:.0f} MP are stored whole: any patch of one reads "
+        f"{megabytes:.1f} MB and decodes {megapixels:.0f} MP on average.\n"
+        "With --convert URI they become tiled: 10 patches of 100 x 100 then read about 0.4 MB and decode 1.3 MP."
+    )
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class Options(TrainOptions):
     """Generated test scenes."""
     view_size: tuple[int, int] | None = None
     """Height and width of the low-resolution view; 0.3 of the image when not given."""
+    convert: bool = True
+    """Write the images under --out as tiled TIFFs first: a patch then costs its tiles, and not the whole image."""
 
 
 RECIPES = {"road_scenes": RoadScenes(), "speed_limits": SpeedLimits(), "gtsdb": GermanSigns()}
@@ -61,7 +63,7 @@ def main(options: Options) -> None:
         print(f"No data set named: generated road scenes, difficulty {options.difficulty}.", flush=True)
     source = None if options.catalog else source_of(options)
     connect()
-    catalog = options.catalog or catalog_of(source, options.out, view_size=options.view_size)
+    catalog = options.catalog or catalog_of(source, options.out, view_size=options.view_size, convert=options.convert)
     present(train(RECIPES[options.source], options, catalog), catalog)
 
 

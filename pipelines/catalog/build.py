@@ -1,4 +1,4 @@
-"""Entries -> catalog: read and decode each image once, keep its sizes and its view, write Parquet; and read it back."""
+"""Entries -> catalog: open each image once, keep its sizes, index and view, write Parquet; and read it back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,19 +11,26 @@ import ray
 from ray.data import DataContext
 from ray.data.expressions import col
 
+from pipelines.catalog.convert import converted
+from pipelines.catalog.opened import dump_index, open_image
 from pipelines.catalog.schema import BOX_SIDES, MANIFEST_NAME, SCHEMA, Entry, Manifest, Source
 from pipelines.errors import CatalogError, ImageError
 from pipelines.provenance import commit
-from pipelines.storage import images, objects
+from pipelines.storage import objects
+from pipelines.storage.layouts import CHANNELS
+from pipelines.storage.pyramid import Codec
+from pipelines.storage.ranges import stat
+from pipelines.storage.stats import Counters
 
 FILE_BYTES = 64 * 2**20  # of views in one Parquet file, at most
 MIN_TASKS = 64  # where there are images enough, so that every core of a small cluster has work to the end
-MIN_ROWS = 8  # a task's start costs about as much as decoding some images
+MIN_ROWS = 8  # a task's start costs about as much as decoding some images; nothing beside converting one
+LARGE = 16_000_000  # pixels, from which on an image that is stored whole is worth a warning
 BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
 
 _ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
 _NO_SIZES = dict.fromkeys(("n_bytes", "height", "width", "channels", "view_height", "view_width"), 0)
-_UNREAD = {"etag": "", "dtype": "", "view": b"", **_NO_SIZES}
+_UNREAD = {"etag": "", "dtype": "", "index": b"", "layout": "", "source_uri": "", "view": b"", **_NO_SIZES}
 
 
 def build_catalog(
@@ -31,6 +38,9 @@ def build_catalog(
     out: str,
     *,
     view_size: tuple[int, int] | None = None,
+    convert: str | None = None,
+    codec: Codec = "jpeg",
+    checksums: bool = False,
     overwrite: bool = False,
     limit: int | None = None,
 ) -> Manifest:
@@ -42,6 +52,10 @@ def build_catalog(
         source: lists the images.
         out: must be empty or new, unless `overwrite`: then the Parquet files in it are removed.
         view_size: (height, width) of the views; the source's own when not given.
+        convert: write each image as a tiled pyramid below this folder or URI first, and refer to these; those that a
+            former run has written are kept.
+        codec: of the pyramids; only 8-bit RGB can be JPEG.
+        checksums: keep a crc32c of every tile, for which every byte of the images is read.
         overwrite: replace the catalog that is there.
         limit: take this many images, evenly spread over the source's list.
 
@@ -55,8 +69,10 @@ def build_catalog(
     _make_room(out, overwrite)
     filesystem, path = objects.arrow_filesystem(out)
     with _in_order():
-        rows = ray.data.from_arrow(_blocks(entries, view_size))
-    rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs={"view_size": view_size})
+        rows = ray.data.from_arrow(_blocks(entries, view_size, 1 if convert else MIN_ROWS))
+    convert = convert and objects.absolute(convert)
+    wanted = {"view_size": view_size, "convert": convert, "codec": codec, "checksums": checksums}
+    rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted)
     rows.write_parquet(path, filesystem=filesystem)
     manifest = Manifest(
         source=repr(source),
@@ -89,28 +105,55 @@ def read_catalog(uri: str, *, splits: Sequence[str] | None = None) -> ray.data.D
     return rows.filter(expr=wanted).repartition(target_num_rows_per_block=BLOCK_ROWS)
 
 
-def describe(entries: pa.Table, view_size: tuple[int, int]) -> pa.Table:
-    """Catalog rows, of SCHEMA, for a table of entries."""
-    return pa.Table.from_pylist([_row(entry, view_size) for entry in entries.to_pylist()], schema=SCHEMA)
+def describe(
+    entries: pa.Table,
+    view_size: tuple[int, int],
+    *,
+    convert: str | None = None,
+    codec: Codec = "jpeg",
+    checksums: bool = False,
+) -> pa.Table:
+    """Catalog rows, of SCHEMA, for a table of entries; the options are those of `build_catalog`."""
+    rows = (_row(entry, view_size, convert, codec, checksums) for entry in entries.to_pylist())
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-def _row(entry: Mapping[str, Any], view_size: tuple[int, int]) -> dict[str, Any]:
+def _row(
+    entry: Mapping[str, Any], view_size: tuple[int, int], convert: str | None, codec: Codec, checksums: bool
+) -> dict[str, Any]:
     try:
-        return {**entry, **_read(entry["uri"], view_size), "status": "ok", "reason": ""}
+        if convert is None:
+            read = _read(entry["uri"], view_size, checksums)
+        else:
+            target = objects.join(convert, f"{entry['image_id']}.tif")  # appended: a.png and a.jpg may both be there
+            read = _convert(entry["uri"], target, codec, view_size, checksums)
+        return {**entry, **read, "status": "ok", "reason": ""}
     except ImageError as error:
         return {**entry, **_UNREAD, "status": error.status, "reason": error.reason}
 
 
-def _read(uri: str, view_size: tuple[int, int]) -> dict[str, Any]:
-    etag = images.etag(uri)  # before the bytes: overwritten in between, the image is stale to its readers, not wrong
-    data = images.fetch(uri)
-    pixels = images.decode(data, uri)
-    view = images.make_view(pixels, view_size)
+def _convert(uri: str, target: str, codec: Codec, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
+    counters = Counters()
+    with converted(uri, target, counters, codec=codec) as nearest:
+        read = _read(nearest, view_size, checksums)
+    stored = stat(target, counters=counters)
+    return {**read, "uri": target, "etag": stored.etag, "n_bytes": stored.size, "source_uri": uri}
+
+
+def _read(uri: str, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
+    """All that a row says of an image itself. Overwritten while it is read, it is stale, never half of each."""
+    counters = Counters()
+    image = open_image(uri, counters)
+    view = image.view(view_size)
     return {
-        "etag": etag,
-        "n_bytes": len(data),
-        **dict(zip(("height", "width", "channels"), pixels.shape, strict=True)),
-        "dtype": str(pixels.dtype),
+        "etag": image.stat.etag,
+        "n_bytes": image.stat.size,
+        **dict(zip(("height", "width"), image.sizes[0], strict=True)),
+        "channels": CHANNELS,
+        "dtype": str(view.dtype),
+        "index": dump_index(image, counters, checksums=checksums),
+        "layout": image.layout,
+        "source_uri": "",
         "view": view.tobytes(),
         **dict(zip(("view_height", "view_width"), view_size, strict=True)),
     }
@@ -150,12 +193,12 @@ def _file_names(out: str) -> list[str]:
         return []
 
 
-def _blocks(entries: Sequence[Entry], view_size: tuple[int, int]) -> list[pa.Table]:
-    """The entries, a table for each task."""
+def _blocks(entries: Sequence[Entry], view_size: tuple[int, int], least: int) -> list[pa.Table]:
+    """The entries, a table for each task; with at least so many where there are."""
     rows = [asdict(e) | {"boxes": [dict(zip(BOX_SIDES, box, strict=True)) for box in e.boxes]} for e in entries]
     table = pa.Table.from_pylist(rows, schema=_ENTRY_SCHEMA)
     fitting = FILE_BYTES // (view_size[0] * view_size[1] * 3)
-    per_task = max(1, min(fitting, max(MIN_ROWS, len(entries) // MIN_TASKS)))
+    per_task = max(1, min(fitting, max(least, len(entries) // MIN_TASKS)))
     return [table.slice(start, per_task) for start in range(0, len(entries), per_task)]
 
 
@@ -171,13 +214,25 @@ def _in_order() -> Iterator[None]:
 
 def _counts(out: str, expected: int) -> tuple[dict[str, Any], ...]:
     """What was written, counted; CatalogError unless it is a row an image."""
-    filesystem, path = objects.arrow_filesystem(out)
-    files = [f"{path}/{name}" for name in _file_names(out) if name.endswith(".parquet")]
-    columns = ["split", "label", "status", "n_bytes"]
-    rows = pads.dataset(files, filesystem=filesystem, schema=SCHEMA).to_table(columns=columns)
+    keys = ["split", "label", "status", "layout"]
+    rows = _parquet(out).to_table(columns=[*keys, "n_bytes"])
     if len(rows) != expected:
         remedy = "Name an --out that all nodes of the cluster share, with --overwrite."
         raise CatalogError(out, f"there are {len(rows)} rows for {expected} images", remedy)
-    groups = rows.group_by(columns[:3]).aggregate([("n_bytes", "sum"), ([], "count_all")])
+    groups = rows.group_by(keys).aggregate([("n_bytes", "sum"), ([], "count_all")])
     groups = groups.rename_columns({"n_bytes_sum": "bytes", "count_all": "images"})
-    return tuple(groups.sort_by([(name, "ascending") for name in columns[:3]]).to_pylist())
+    return tuple(groups.sort_by([(name, "ascending") for name in keys]).to_pylist())
+
+
+def large_and_whole(out: str, pixels: int = LARGE) -> pa.Table:
+    """The n_bytes, height and width of images above that many pixels of which any patch costs reading all of them."""
+    size = pads.field("height").cast(pa.int64()) * pads.field("width")
+    return _parquet(out).to_table(
+        columns=["n_bytes", "height", "width"], filter=(pads.field("layout") == "whole") & (size > pixels)
+    )
+
+
+def _parquet(out: str) -> pads.Dataset:
+    filesystem, path = objects.arrow_filesystem(out)
+    files = [f"{path}/{name}" for name in _file_names(out) if name.endswith(".parquet")]
+    return pads.dataset(files, filesystem=filesystem, schema=SCHEMA)

@@ -26,6 +26,9 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("channels", pa.int32()),
         ("dtype", pa.string()),  # of the decoded pixels
+        ("index", pa.binary()),  # as `layouts.ImageRef` has it: where its tiles or strips lie
+        ("layout", pa.string()),  # "tiles" | "strips" | "whole" | "slide": how a part of it is had
+        ("source_uri", pa.string()),  # what a converted image was made from; "" where the object is the source's
         ("label", pa.int32()),  # index into the manifest's classes, -1 unlabelled
         ("split", pa.string()),  # "train" | "test" | "fold0"... | "" unlabelled
         ("group", pa.string()),  # images of one group never lie on both sides of a generated split
@@ -39,6 +42,7 @@ SCHEMA = pa.schema(
 )
 
 MANIFEST_NAME = "_catalog.json"
+FORMAT_VERSION = 2  # of the columns; 1 had no index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,10 +81,11 @@ class Manifest:
     view_size: tuple[int, int]
     created_by: str
     counts: tuple[Mapping[str, Any], ...] = field(default=())
-    """A row for each "split", "label" and "status" that occur together: their "images", and the "bytes" of these."""
+    """A row for each "split", "label", "status" and "layout" that occur together: their "images" and "bytes"."""
+    format_version: int = FORMAT_VERSION
 
     def images_by(self, key: str, **only: Any) -> dict[Any, int]:
-        """Images by "split", "label" or "status"; of the rows with the given values alone: `status="ok"`."""
+        """Images by "split", "label", "status" or "layout"; of the rows with the given values alone: `status="ok"`."""
         totals: Counter[Any] = Counter()
         for row in self.counts:
             if all(row[name] == value for name, value in only.items()):
@@ -97,10 +102,14 @@ class Manifest:
         try:
             values = json.loads(objects.read_bytes(objects.join(catalog, MANIFEST_NAME)))
             values["classes"], values["view_size"] = tuple(values["classes"]), tuple(values["view_size"])
-            return cls(**values | {"counts": tuple(values["counts"])})
+            manifest = cls(**{"format_version": 1} | values | {"counts": tuple(values["counts"])})
         except FileNotFoundError as error:
             reason = f"there is no {MANIFEST_NAME}: not a catalog, or one whose building did not end"
             raise CatalogError(catalog, reason, "Build it again, with jobs/build_catalog.py --overwrite.") from error
         except (ValueError, KeyError, TypeError) as error:
             reason = f"{MANIFEST_NAME} cannot be understood ({error})"
             raise CatalogError(catalog, reason, "Build it again, with this version's jobs/build_catalog.py.") from error
+        if manifest.format_version != FORMAT_VERSION:
+            reason = f"it is of format {manifest.format_version}, and this version reads format {FORMAT_VERSION}"
+            raise CatalogError(catalog, reason, "Build it again, with jobs/build_catalog.py --overwrite.")
+        return manifest

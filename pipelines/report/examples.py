@@ -114,6 +114,11 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         ("  ms/image of a worker", "ms_per_sample", ".0f"),
         ("requests/image", "requests_per_image", ".2f"),
         ("read, MB/image", "mb_per_image", ".2f"),
+        ("  decoded tiles/image", "tiles_per_image", ".1f"),
+        ("  decoding, ms/image", "decode_ms_per_image", ".1f"),
+        ("  storage, ms/request", "storage_ms_per_request", ".1f"),
+        ("  repeated requests", "retries", "d"),
+        ("  images left out", "images_left_out", "d"),
         ("peak memory, MB", "peak_memory_mb", ".0f"),
         ("wall, s", "wall_s", ".0f"),
     ]

@@ -54,7 +54,7 @@ def collate(rows: Mapping[str, np.ndarray]) -> Batch:
     """A batch from the columns of catalog rows, all of one view size."""
     height, width = int(rows["view_height"][0]), int(rows["view_width"][0])
     views = np.stack([np.frombuffer(view, np.uint8).reshape(height, width, -1) for view in rows["view"]])
-    columns = (rows[name].tolist() for name in ("uri", "height", "width", "channels", "etag"))
+    columns = (rows[name].tolist() for name in ImageRef.__slots__)
     return Batch(
         images=[ImageRef(*values) for values in zip(*columns, strict=True)],
         views=torch.from_numpy(views),

@@ -37,14 +37,16 @@ class Predictions:
 
 @torch.no_grad()
 def predict(model: PatchModel, reader: PatchReader, batches: Iterable[Batch], *, seed: int, depth: int) -> Predictions:
-    """Predictions for every image, each from one draw; the model must be in evaluation mode."""
+    """Predictions for every image that can be read, each from one draw; the model must be in evaluation mode."""
     predictions, generator = Predictions(), Generator().manual_seed(seed)
     for request in read_ahead(batches, lambda batch: ask(model, reader, batch, Augmentation(), generator), depth):
         output = model.forward(request.views, request.draw, request.patches(model))
-        predictions.image_ids += request.batch.image_ids
-        predictions.labels += request.batch.labels.tolist()
-        predictions.logits += output.logits.cpu().tolist()
-        for centres_N2, size_2, boxes_M4 in zip(request.centres, request.batch.sizes, request.batch.boxes, strict=True):
+        read = request.read().nonzero().flatten().tolist()
+        batch = request.batch.select(read)
+        predictions.image_ids += batch.image_ids
+        predictions.labels += batch.labels.tolist()
+        predictions.logits += output.logits[read].cpu().tolist()
+        for centres_N2, size_2, boxes_M4 in zip(request.centres[read], batch.sizes, batch.boxes, strict=True):
             if len(boxes_M4):
                 predictions.on_box.append(_share(centres_N2, model.patch_size, boxes_M4))
                 predictions.on_box_uniform.append(_share(_all_centres(model, size_2), model.patch_size, boxes_M4))

@@ -21,7 +21,7 @@ from ats_core.losses import attention_loss, inverse_prior_weights
 from ats_core.models import AttentionSampling
 from ats_core.recipes import Recipe
 from pipelines.job import quieten
-from pipelines.storage.patches import ImagesIn, PatchReader
+from pipelines.storage.patches import ImagesIn, OnError, PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
 from pipelines.training.evaluate import Predictions, metrics, predict
 from pipelines.training.read_ahead import Request, ask, read_ahead
@@ -43,6 +43,8 @@ class LoopConfig:
     seed: int
     read_ahead: int
     images_in: ImagesIn
+    memory_limit_mb: float
+    on_error: OnError
     eval_every: int
     """Epochs between evaluations, each with a checkpoint."""
     progress_every_s: float
@@ -63,7 +65,7 @@ def train_step(
     class_weights_C: Tensor | None,
 ) -> float:
     """One update from a batch and its patches; the training loss."""
-    labels_B = request.batch.labels.to(patches.device)
+    labels_B = request.labels().to(patches.device)
     output = model(request.views, request.draw, patches)
     loss = attention_loss(output, labels_B, entropy_weight=recipe.entropy_weight, class_weights_C=class_weights_C)
     optimizer.zero_grad()
@@ -91,7 +93,13 @@ class Worker:
         self.trained = prepare_model(model)
         self.model: AttentionSampling = getattr(self.trained, "module", self.trained)
         self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr)
-        self.reader = PatchReader(self.recipe.patch_size, images_in=config.images_in, device=self.device)
+        self.reader = PatchReader(
+            self.recipe.patch_size,
+            images_in=config.images_in,
+            device=self.device,
+            memory_limit_mb=config.memory_limit_mb,
+            on_error=config.on_error,
+        )
         weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
         self.class_weights_C = weights_C if weights_C is None else weights_C.to(self.device)
         self.directory = RunDirectory(config.run)
@@ -148,6 +156,11 @@ class Worker:
             "ms_per_sample": 1e3 * seconds * self.n_workers / total_images,
             "requests_per_image": read.requests / n_images,
             "mb_per_image": read.bytes_read / n_images / BYTES_PER_MB,
+            "tiles_per_image": read.tiles / n_images,
+            "decode_ms_per_image": 1e3 * read.decode_s / n_images,
+            "storage_ms_per_request": 1e3 * read.wait_s / max(1, read.requests),
+            "retries": read.retries,
+            "images_left_out": read.bad,
             "read_wait_s": waited,
             "peak_memory_mb": peak_memory_mb(self.device),
         }
@@ -238,8 +251,8 @@ def describe(row: dict[str, Any], epochs: int) -> str:
     """An epoch in one line, with units."""
     line = (
         f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.3f}, {row['images_per_second']:.1f} images/s, "
-        f"{row['ms_per_sample']:.0f} ms/image, {row['mb_per_image']:.2f} MB/image, "
-        f"waited {row['read_wait_s']:.1f} s for patches"
+        f"{row['ms_per_sample']:.0f} ms/image, {row['requests_per_image']:.1f} requests/image, "
+        f"{row['mb_per_image']:.2f} MB/image, waited {row['read_wait_s']:.1f} s for patches"
     )
     if "test_error" in row:
         line += f"; test error {row['test_error']:.3f}, test loss {row['test_loss']:.3f}"

@@ -7,6 +7,7 @@ from typing import Literal
 from ats_core.errors import RecipeError
 from ats_core.recipes import Recipe
 from pipelines.storage import objects
+from pipelines.storage.patches import ImagesIn, OnError
 
 
 def default_out() -> str:
@@ -46,8 +47,12 @@ class TrainOptions:
     """Where workers train; `auto` takes GPUs if there are enough now, `gpu` waits until the cluster has grown them."""
     read_ahead: int = 1
     """Batches whose patches are read ahead of their step; 0 is the paper's exact order, and what `released` needs."""
-    images_in: Literal["bucket", "memory", "device"] = "bucket"
-    """Where images live: read anew each time, decoded in each worker's memory, or whole on its accelerator."""
+    images_in: ImagesIn = "bucket"
+    """Where images live: read anew each time; in each worker's memory, decoded or as stored; or on its accelerator."""
+    memory_limit_mb: float = 4096
+    """Of images in a worker's memory or on its accelerator; those beyond it are read again each time."""
+    on_error: OnError = "raise"
+    """An image that cannot be read ends the run; or `skip` it, or `mask` what cannot be had; 5 % of all at most."""
     eval_every: int | None = None
     """Epochs between evaluations, each with a checkpoint; a twentieth of the run when not given."""
     smoke: bool = False

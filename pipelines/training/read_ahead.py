@@ -33,6 +33,15 @@ class Request:
     """int64 [B, N, 2], in the image."""
     future: Future[tuple[Tensor, Tensor]]
 
+    def read(self) -> Tensor:
+        """Wait for the patches: bool [B], False for an image that the reader has left out."""
+        _, inside_BNPP = self.future.result()
+        return inside_BNPP.flatten(1).any(1).cpu()
+
+    def labels(self) -> Tensor:
+        """The labels int64 [B]: -1 for an image that was left out."""
+        return torch.where(self.read(), self.batch.labels, -1)
+
     def patches(self, model: PatchModel) -> Tensor:
         """Wait for the patches: standardised [B, N, C, P, P], oriented as in the frame."""
         pixels, inside = self.future.result()

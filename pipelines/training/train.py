@@ -71,6 +71,8 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
         seed=options.seed,
         read_ahead=0 if recipe.estimator == RELEASED else options.read_ahead,  # it takes the proposal for the attention
         images_in=options.images_in,
+        memory_limit_mb=options.memory_limit_mb,
+        on_error=options.on_error,
         eval_every=options.eval_every or max(1, recipe.epochs // 20),
         progress_every_s=1.0 if sys.stderr.isatty() else 20.0,  # a log keeps every state of a bar
     )

@@ -1,25 +1,30 @@
 """From entries to Parquet and back, with images broken in many ways; on a real Ray."""
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
+import pyarrow.parquet as pq
 import pytest
 import ray
+import tifffile
 from PIL import Image
 
-from pipelines.catalog.build import build_catalog, describe, read_catalog
+from pipelines.catalog.build import build_catalog, describe, large_and_whole, read_catalog
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
 from pipelines.storage import images as images_
-from pipelines.storage import objects
+from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
+from pipelines.storage.tiff import TiffIndex
 
 GOOD = ("a b.jpg", "a%20b.png", "plain 100%.png", "sub/ünï#.webp", "z=1.bmp")
 VIEW = (6, 8)
@@ -85,9 +90,10 @@ def check(out: str, source: LabelsCsv, manifest: Manifest) -> None:
     for name in GOOD:
         row, uri = rows[name], rows[name]["uri"]
         pixels = images_.decode(objects.read_bytes(uri), uri)
-        assert (row["n_bytes"], row["etag"]) == (objects.stat(uri).size, objects.stat(uri).etag)
+        stored = ranges.stat(uri)
+        assert (row["n_bytes"], row["etag"], row["layout"]) == (stored.size, stored.etag, "whole")
         assert row["view"] == images_.make_view(pixels, VIEW).tobytes()
-    ref = ImageRef(*(rows["a b.jpg"][name] for name in ("uri", "height", "width", "channels", "etag")))
+    ref = ImageRef(**{field: rows["a b.jpg"][field] for field in ImageRef.__slots__})
     assert PatchReader(4).read([ref], np.full((1, 1, 2), 6))[1].all()
 
 
@@ -156,6 +162,65 @@ class TestBuild:
         with pytest.raises(CatalogError, match="not empty"):
             build_catalog(source, out)
         check(out, source, build_catalog(source, out, view_size=VIEW, overwrite=True))
+        tiled, into = f"{s3}/tiled catalog", f"{s3}/pyramids"
+        manifest = build_catalog(source, tiled, view_size=VIEW, convert=into, codec="zstd", checksums=True)
+        assert manifest.images_by("layout", status="ok") == {"tiles": len(GOOD)}
+        assert sorted(row["uri"] for row in read_catalog(tiled).take_all()) == objects.list_uris(into)
+        rows = [parquet(where).select(["image_id", "view", "status"]).to_pylist() for where in (out, tiled)]
+        assert rows[0] == rows[1]
+
+
+def rows_of(*uris: str, **options: Any) -> list[dict[str, Any]]:
+    """Catalog rows, made in this process."""
+    own = {"label": -1, "split": "", "group": "", "boxes": []}
+    entries = [{"image_id": uri.rsplit("/", 1)[1], "uri": uri} | own for uri in uris]
+    return describe(pa.Table.from_pylist(entries), VIEW, **options).to_pylist()
+
+
+@pytest.mark.parametrize("into", ["memory://test_build_convert", "{}/pyramids"])
+def test_a_converted_image_is_the_row_of_its_pyramid(tmp_path: Path, write_images, into: str) -> None:
+    write_images(tmp_path / "from", "x.png", "x.bmp", "cut.png", height=40, width=50)
+    uris, into = [f"{tmp_path}/from/{name}" for name in ("x.png", "x.bmp", "cut.png")], into.format(tmp_path)
+    objects.write_bytes(uris[2], objects.read_bytes(uris[2])[:-200])
+    *good, bad = rows_of(*uris, convert=into, codec="zstd", checksums=True)
+    for row, uri, plain in zip(good, uris, rows_of(*uris), strict=False):
+        target = f"{into}/{row['image_id']}.tif"
+        stored = ranges.stat(target)
+        assert (row["uri"], row["etag"], row["n_bytes"]) == (target, stored.etag, stored.size)
+        assert (row["source_uri"], row["layout"], row["status"]) == (uri, "tiles", "ok")
+        (level,) = TiffIndex.loads(row["index"]).levels
+        assert (level.height, level.width, level.tile, len(level.checksums)) == (40, 50, (256, 256), 1)
+        assert (plain["source_uri"], plain["layout"], plain["index"]) == ("", "whole", b"")
+        assert {name: row[name] for name in ("view", "height", "width")} == {
+            name: plain[name] for name in ("view", "height", "width")
+        }
+    assert (bad["uri"], bad["status"], bad["source_uri"]) == (uris[2], "truncated", "")
+    assert objects.list_uris(into) == sorted(row["uri"] for row in good)
+    again = rows_of(*uris, convert=into, codec="zstd")
+    assert [row["etag"] for row in again] == [row["etag"] for row in (*good, bad)]  # nothing was written
+    objects.delete(objects.list_uris(into))
+
+
+def test_a_tiff_is_catalogued_with_its_index(tmp_path: Path) -> None:
+    pixels = np.arange(40 * 50 * 3).reshape(40, 50, 3).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pixels, tile=(16, 16), photometric="rgb")
+    (row,) = rows_of(f"{tmp_path}/x.tif")
+    (level,) = TiffIndex.loads(row["index"]).levels
+    assert (row["layout"], row["height"], row["width"], row["channels"]) == ("tiles", 40, 50, 3)
+    assert (level.tile, len(level.offsets), level.checksums) == ((16, 16), 12, None)
+    assert row["view"] == images_.make_view(pixels, VIEW).tobytes()
+
+
+def test_large_images_that_are_stored_whole_are_found(tmp_path: Path, write_images) -> None:
+    write_images(tmp_path, "small.png")
+    write_images(tmp_path, "large.png", height=20, width=30)
+    tifffile.imwrite(tmp_path / "tiled.tif", np.zeros((40, 50, 3), np.uint8), tile=(16, 16), photometric="rgb")
+    rows = rows_of(*(f"{tmp_path}/{name}" for name in ("small.png", "large.png", "tiled.tif", "gone.png")))
+    (tmp_path / "catalog").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "catalog/x.parquet")
+    (found,) = large_and_whole(f"{tmp_path}/catalog", pixels=20 * 30 - 1).to_pylist()
+    assert found == {"n_bytes": (tmp_path / "large.png").stat().st_size, "height": 20, "width": 30}
+    assert len(large_and_whole(f"{tmp_path}/catalog")) == 0
 
 
 def test_rows_have_the_schema_whatever_they_hold() -> None:
@@ -197,6 +262,14 @@ def test_a_manifest_comes_back_as_it_was(tmp_path: Path) -> None:
     manifest = Manifest(source="s", classes=("ü", "b"), view_size=(2, 3), created_by="x", counts=counts)
     manifest.write(str(tmp_path))
     assert Manifest.read(str(tmp_path)) == manifest
+
+
+def test_a_catalog_of_another_format_says_to_build_it_again(tmp_path: Path) -> None:
+    for version in ({}, {"format_version": 3}):
+        sidecar = {"source": "s", "classes": [], "view_size": [2, 3], "created_by": "x", "counts": []} | version
+        objects.write_bytes(f"{tmp_path}/{MANIFEST_NAME}", json.dumps(sidecar).encode())
+        with pytest.raises(CatalogError, match=r"of format [13].* Build it again"):
+            Manifest.read(str(tmp_path))
 
 
 def test_sources_by_name(tmp_path: Path) -> None:

@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import ray
 
-from jobs.build_catalog import Options, source_of, table
-from pipelines.catalog.schema import Manifest
+from jobs.build_catalog import Options, source_of, table, warning
+from pipelines.catalog.schema import SCHEMA, Manifest
 from pipelines.catalog.sources.gtsdb import Gtsdb
 from pipelines.catalog.sources.road_scenes import RoadScenes
 from pipelines.errors import CatalogError
 
+COUNTED = ("split", "label", "status", "layout", "images", "bytes")
 JOB = Path(__file__).parents[2] / "jobs/build_catalog.py"
 
 
@@ -25,21 +28,32 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
         source_of(Options(source="gtsdb", images="/x", labels="/y.csv"))
 
 
-def test_the_table_counts_images_by_split_class_and_status() -> None:
+def test_the_table_counts_images_by_split_class_layout_and_status() -> None:
     counts = (
-        {"split": "", "label": -1, "status": "ok", "images": 2, "bytes": 500_000},
-        {"split": "train", "label": 0, "status": "ok", "images": 6, "bytes": 1_500_000},
-        {"split": "train", "label": 0, "status": "truncated", "images": 1, "bytes": 0},
-        {"split": "train", "label": 1, "status": "truncated", "images": 1, "bytes": 0},
+        ("", -1, "ok", "tiles", 2, 500_000),
+        ("train", 0, "ok", "whole", 6, 1_500_000),
+        ("train", 0, "truncated", "", 1, 0),
+        ("train", 1, "truncated", "", 1, 0),
     )
+    counts = tuple(dict(zip(COUNTED, row, strict=True)) for row in counts)
     manifest = Manifest(source="", classes=("cat", "dog"), view_size=(1, 1), created_by="", counts=counts)
     lines = [line.split() for line in table(manifest, seconds=4.0).splitlines()]
     assert lines[1:] == [
-        ["-", "unlabelled", "2", "0.5"],
-        ["train", "cat", "6", "1.5"],
+        ["-", "unlabelled", "tiles", "2", "0.5"],
+        ["train", "cat", "whole", "6", "1.5"],
         ["truncated", "2"],
         ["all", "10", "2.0", "in", "4.0", "s:", "2.5", "images/s"],
     ]
+
+
+def test_large_images_that_are_stored_whole_are_worth_a_warning(tmp_path: Path) -> None:
+    empty = {field.name: b"" if pa.types.is_binary(field.type) else None for field in SCHEMA}
+    sizes = [("whole", 4000, 5000, 10_000_000), ("whole", 5000, 6000, 20_000_000), ("tiles", 9000, 9000, 1)]
+    rows = [empty | dict(zip(("layout", "height", "width", "n_bytes"), size, strict=True)) for size in sizes]
+    for n_rows, expected in ((3, ["2 images above 16 MP", "15.0 MB", "25 MP", "--convert"]), (0, [])):
+        pq.write_table(pa.Table.from_pylist(rows[:n_rows], schema=SCHEMA), tmp_path / "x.parquet")
+        assert bool(said := warning(str(tmp_path))) == bool(n_rows)
+        assert all(words in said for words in expected)
 
 
 @pytest.mark.ray
@@ -53,11 +67,14 @@ def test_the_job_runs_by_its_run_bit_and_fails_by_its_exit_code(tmp_path: Path, 
     }
     command = [JOB, "--source", "labels_csv", "--images", "my images", "--labels", "labels.csv", "--out", "a catalog"]
     options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
-    done = subprocess.run([*command, "--view-size", "4", "5"], check=True, **options)
+    own = ["--view-size", "4", "5", "--convert", "tiled", "--codec", "zstd", "--checksums"]
+    done = subprocess.run([*command, *own], check=True, **options)
     assert f"catalog: {tmp_path}/a catalog" in done.stdout
     assert "images/s" in done.stdout
     manifest = Manifest.read(f"{tmp_path}/a catalog")
     assert (manifest.images_by("status"), manifest.view_size) == ({"missing": 1, "ok": 3}, (4, 5))
+    assert manifest.images_by("layout", status="ok") == {"tiles": 3}
+    assert sorted(path.name for path in (tmp_path / "tiled").iterdir()) == ["a.png.tif", "b.png.tif", "c.png.tif"]
     again = subprocess.run(command, check=False, **options)
     assert again.returncode == 2
     assert "Choose another --out, or pass --overwrite" in again.stderr

@@ -1,0 +1,148 @@
+"""An image where it lies -> how it is stored, its size, its pixels from top to bottom, its view."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import google_crc32c
+import numpy as np
+
+from pipelines.storage import images, slides, tiff, tiff_header
+from pipelines.storage.colours import MIN_IS_BLACK, RGB
+from pipelines.storage.layouts import SLIDE_TILE, ImageRef, checksum
+from pipelines.storage.objects import ObjectStat
+from pipelines.storage.plan import coalesce
+from pipelines.storage.ranges import DEFAULT, ByteRange, Network, RangeFile, fetch, stat
+from pipelines.storage.stats import Counters
+from pipelines.storage.tiff import Level, TiffIndex
+from pipelines.storage.tiles import read_bands
+from pipelines.storage.views import AreaFilter
+
+VIEW_MARGIN = 4
+RANGES_AT_ONCE = 8  # of 8 MiB at most, where every byte is read
+
+Bands = Iterator[tuple[int, np.ndarray]]
+"""(top, rows [h, W, 3], or [h, W] of grey), from top to bottom."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """An image of which no more has been read than its format demands."""
+
+    uri: str
+    stat: ObjectStat
+    layout: str
+    """How a part of it is had: "tiles" | "strips" | "whole" (only by decoding all of it) | "slide" (by OpenSlide)."""
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of its levels, full size first."""
+    bands: Callable[[int, bool], Bands]
+    """Of a level: as uint8 RGB if True, else 16 bit and grey as they are. ImageError while they are read."""
+    index: TiffIndex | None = None
+    """Where its tiles or strips lie."""
+    checksum: bytes = b""
+    """Of an object that was read whole."""
+
+    def view(self, view_size: tuple[int, int]) -> np.ndarray:
+        """The view uint8 [h, w, 3], of the smallest level at least VIEW_MARGIN times as large, else of the full size.
+
+        So the view of a small image is exactly that of its decoded pixels, and one of gigapixels costs a small level,
+        of which each view pixel still covers 16 or more: how its writer filtered it hardly shows.
+        """
+        wanted = [VIEW_MARGIN * side for side in view_size]
+        fitting = [n for n, size in enumerate(self.sizes) if size[0] >= wanted[0] and size[1] >= wanted[1]]
+        level = max(fitting, default=0)
+        area = AreaFilter(self.sizes[level], view_size)
+        for top, band in self.bands(level, True):
+            area.add(top, band)
+        return area.view()
+
+
+def open_image(uri: str, counters: Counters, network: Network = DEFAULT) -> Opened:
+    """Opens an image anywhere: of a TIFF its tables are read, of a JPEG or PNG all of it; ImageError with a status."""
+    found = stat(uri, network, counters)
+    if slides.is_slide(uri):
+        return _slide(uri, found)
+    file = RangeFile(uri, found, counters, network)
+    if tiff.is_tiff(file.read(8)):
+        index = tiff.read_index(file, uri)
+        if index is not None:
+            return _indexed(uri, found, index, counters, network)
+    file.seek(0)
+    return _whole(uri, found, file.read())
+
+
+def _indexed(uri: str, found: ObjectStat, index: TiffIndex, counters: Counters, network: Network) -> Opened:
+    sizes = tuple((level.height, level.width) for level in index.levels)
+
+    def bands(level: int, rgb: bool) -> Bands:
+        image = ImageRef(uri, *sizes[0], etag=found.etag)
+        as_rgb = rgb or not _loses_by_rgb(index.levels[level])
+        return read_bands(image, index, level, counters, network, rgb=as_rgb)
+
+    return Opened(uri, found, _layout(index.levels[0]), sizes, bands, index)
+
+
+def _layout(level: Level) -> str:
+    if tiff_header.page_of(level.header).is_tiled:
+        return "tiles"
+    return "strips" if level.grid[0] > 1 else "whole"
+
+
+def _loses_by_rgb(level: Level) -> bool:
+    """Whether its samples are grey or RGB that uint8 RGB would repeat or cut; everything else is converted to it."""
+    page = tiff_header.page_of(level.header)
+    kind = int(page.photometric), page.samplesperpixel, page.bitspersample
+    return kind in ((MIN_IS_BLACK, 1, 8), (MIN_IS_BLACK, 1, 16), (RGB, 3, 16))
+
+
+def _whole(uri: str, found: ObjectStat, data: bytes) -> Opened:
+    pixels = images.decode_stored(data, uri)
+
+    def bands(level: int, rgb: bool) -> Bands:
+        yield 0, images.as_rgb(pixels) if rgb else pixels
+
+    return Opened(uri, found, "whole", (pixels.shape[:2],), bands, checksum=checksum(data))
+
+
+def _slide(uri: str, found: ObjectStat) -> Opened:
+    sizes = tuple(slides.levels(uri))
+
+    def bands(level: int, rgb: bool) -> Bands:
+        height, width = sizes[level]
+        for top in range(0, height, SLIDE_TILE):
+            yield top, slides.read_window(uri, level, top, 0, min(SLIDE_TILE, height - top), width)
+
+    return Opened(uri, found, "slide", sizes, bands)
+
+
+def dump_index(image: Opened, counters: Counters, network: Network = DEFAULT, *, checksums: bool = False) -> bytes:
+    """The `index` of an image's catalog row; with the crc32c of every tile, for which all of them are read."""
+    if image.index is None:
+        return image.checksum if checksums else b""
+    return (_with_checksums(image, counters, network) if checksums else image.index).dumps()
+
+
+def _with_checksums(image: Opened, counters: Counters, network: Network) -> TiffIndex:
+    tables = [np.stack([level.offsets, level.offsets + level.counts], axis=1).tolist() for level in image.index.levels]
+    spans = sorted({(start, end) for table in tables for start, end in table if start < end})
+    sums = dict(_checksums(image, spans, counters, network))
+    checksums = (np.array([sums.get((start, end), 0) for start, end in table], np.uint32) for table in tables)
+    levels = zip(image.index.levels, checksums, strict=True)
+    return TiffIndex(tuple(replace(level, checksums=table) for level, table in levels))
+
+
+def _checksums(
+    image: Opened, spans: list[tuple[int, int]], counters: Counters, network: Network
+) -> Iterator[tuple[tuple[int, int], int]]:
+    units = coalesce(spans)
+    starts = [start for start, _ in units]
+    members = [list(group) for _, group in groupby(spans, lambda span: bisect_right(starts, span[0]))]
+    for first in range(0, len(units), RANGES_AT_ONCE):
+        chosen = slice(first, first + RANGES_AT_ONCE)
+        ranges = [ByteRange(image.uri, *unit, image.stat.etag) for unit in units[chosen]]
+        for wanted, coming, inside in zip(ranges, fetch(ranges, counters, network), members[chosen], strict=True):
+            data = memoryview(coming.result())
+            for start, end in inside:
+                segment = data[start - wanted.start : end - wanted.start]
+                yield (start, end), google_crc32c.value(bytes(segment))
