@@ -14,7 +14,8 @@ import pytest
 
 from ats_core import bundle
 from ats_core.errors import RecipeError
-from pipelines.catalog.build import read_catalog
+from pipelines.catalog.build import build_catalog, read_catalog
+from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
 from pipelines.report.present import present
 from pipelines.storage import objects
@@ -135,21 +136,26 @@ def test_a_split_without_images_is_refused(toy_catalog: str, tmp_path: Path) -> 
         train(TOY, TrainOptions(out=str(tmp_path)), toy_catalog, Splits(train=("validation",)))
 
 
-def test_everything_in_a_bucket(s3: str, toy_images: Path, ray_local: None) -> None:
-    """Images, catalog and run directory under s3:// URIs, by environment variables alone."""
-    from pipelines.catalog.made import catalog_of
-    from pipelines.catalog.sources.labels_csv import LabelsCsv
+def test_everything_in_a_bucket_and_the_same_numbers(
+    summary: dict[str, Any], options: TrainOptions, s3: str, toy_images: Path
+) -> None:
+    """Images, their tiled copies, catalog and run under s3:// URIs, by environment variables alone.
 
+    The copies are lossless, so that the metrics must be those of the images that lie on this machine.
+    """
     for path in toy_images.iterdir():
         objects.write_bytes(f"{s3}/images/{path.name}", path.read_bytes())
     source = LabelsCsv(images=f"{s3}/images", labels=f"{s3}/images/labels.csv")
-    catalog = catalog_of(source, s3, view_size=TOY.view_size)
-    summary = train(TOY, TrainOptions(out=s3), catalog)
-    present(summary, catalog)
-    assert summary["run"].startswith(s3)
-    assert len(rows_of(summary["run"])) == TOY.epochs
-    assert objects.exists(f"{summary['run']}/figures/attention.png")
-    assert bundle.loads(RunDirectory(summary["run"]).read_model())[1] == TOY
+    catalog = f"{s3}/catalog"
+    build_catalog(source, catalog, view_size=TOY.view_size, convert=f"{s3}/tiled", codec="zstd", checksums=True)
+    from_s3 = train(TOY, replace(options, out=s3), catalog)
+    present(from_s3, catalog)
+    assert from_s3["run"].startswith(s3)
+    assert objects.exists(f"{from_s3['run']}/figures/attention.png")
+    assert bundle.loads(RunDirectory(from_s3["run"]).read_model())[1] == replace(TOY, epochs=12)
+    measures = ("train_loss", "test_loss", "test_error")
+    for ours, local in zip(rows_of(from_s3["run"]), rows_of(summary["run"]), strict=True):
+        assert [ours[measure] for measure in measures] == [local[measure] for measure in measures]
 
 
 def test_the_same_command_goes_on_with_an_interrupted_run(
