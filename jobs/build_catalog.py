@@ -109,7 +109,9 @@ def table(manifest: Manifest, seconds: float) -> str:
     names = dict(enumerate(manifest.classes)) | {-1: "unlabelled"}
     readable = [row for row in manifest.counts if row["status"] == "ok"]
     unreadable = manifest.images_by("status").items() - manifest.images_by("status", status="ok").items()
-    images, size = (sum(row[key] for row in manifest.counts) for key in ("images", "bytes"))
+    images, size, requests, read, spent = (
+        sum(row[key] for row in manifest.counts) for key in ("images", "bytes", "requests", "bytes_read", "seconds")
+    )
     return "\n".join(
         [
             f"{'split':12}{'class':20}{'layout':8}{'images':>8}{'MB':>10}",
@@ -117,6 +119,7 @@ def table(manifest: Manifest, seconds: float) -> str:
             *(f"{status:40}{count:8}" for status, count in sorted(unreadable)),
             _line("all", "", {"layout": "", "images": images, "bytes": size})
             + f"   in {seconds:.1f} s: {images / seconds:.1f} images/s",
+            f"an image took {requests / images:.1f} requests, {read / images / 1e6:.2f} MB, {1e3 * spent / images:.0f} ms",
         ]
     )
 

@@ -1,5 +1,6 @@
 """Entries -> catalog: open each image once, keep its sizes, index and view, write Parquet; and read it back."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -121,28 +122,32 @@ def describe(
 def _row(
     entry: Mapping[str, Any], view_size: tuple[int, int], convert: str | None, codec: Codec, checksums: bool
 ) -> dict[str, Any]:
+    counters, began = Counters(), time.perf_counter()
     try:
         if convert is None:
-            read = _read(entry["uri"], view_size, checksums)
+            read = _read(entry["uri"], counters, view_size, checksums)
         else:
             target = objects.join(convert, f"{entry['image_id']}.tif")  # appended: a.png and a.jpg may both be there
-            read = _convert(entry["uri"], target, codec, view_size, checksums)
-        return {**entry, **read, "status": "ok", "reason": ""}
+            read = _convert(entry["uri"], target, codec, counters, view_size, checksums)
+        read |= {"status": "ok", "reason": ""}
     except ImageError as error:
-        return {**entry, **_UNREAD, "status": error.status, "reason": error.reason}
+        read = {**_UNREAD, "status": error.status, "reason": error.reason}
+    stats = counters.snapshot()
+    cost = {"requests": stats.requests, "bytes_read": stats.bytes_read, "seconds": time.perf_counter() - began}
+    return {**entry, **read, **cost}
 
 
-def _convert(uri: str, target: str, codec: Codec, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
-    counters = Counters()
+def _convert(
+    uri: str, target: str, codec: Codec, counters: Counters, view_size: tuple[int, int], checksums: bool
+) -> dict[str, Any]:
     with converted(uri, target, counters, codec=codec) as nearest:
-        read = _read(nearest, view_size, checksums)
+        read = _read(nearest, counters, view_size, checksums)
     stored = stat(target, counters=counters)
     return {**read, "uri": target, "etag": stored.etag, "n_bytes": stored.size, "source_uri": uri}
 
 
-def _read(uri: str, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
+def _read(uri: str, counters: Counters, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
     """All that a row says of an image itself. Overwritten while it is read, it is stale, never half of each."""
-    counters = Counters()
     image = open_image(uri, counters)
     view = image.view(view_size)
     return {
@@ -214,13 +219,14 @@ def _in_order() -> Iterator[None]:
 
 def _counts(out: str, expected: int) -> tuple[dict[str, Any], ...]:
     """What was written, counted; CatalogError unless it is a row an image."""
-    keys = ["split", "label", "status", "layout"]
-    rows = _parquet(out).to_table(columns=[*keys, "n_bytes"])
+    keys, sums = ["split", "label", "status", "layout"], ["n_bytes", "requests", "bytes_read", "seconds"]
+    rows = _parquet(out).to_table(columns=[*keys, *sums])
     if len(rows) != expected:
         remedy = "Name an --out that all nodes of the cluster share, with --overwrite."
         raise CatalogError(out, f"there are {len(rows)} rows for {expected} images", remedy)
-    groups = rows.group_by(keys).aggregate([("n_bytes", "sum"), ([], "count_all")])
-    groups = groups.rename_columns({"n_bytes_sum": "bytes", "count_all": "images"})
+    groups = rows.group_by(keys).aggregate([*((name, "sum") for name in sums), ([], "count_all")])
+    names = {f"{name}_sum": name for name in sums} | {"n_bytes_sum": "bytes", "count_all": "images"}
+    groups = groups.rename_columns(names)
     return tuple(groups.sort_by([(name, "ascending") for name in keys]).to_pylist())
 
 

@@ -38,6 +38,9 @@ SCHEMA = pa.schema(
         ("view", pa.binary()),  # raw uint8 [view_height, view_width, channels], C order; empty when not ok
         ("view_height", pa.int32()),
         ("view_width", pa.int32()),
+        ("requests", pa.int32()),  # to the storage, to make this row; conversion included
+        ("bytes_read", pa.int64()),
+        ("seconds", pa.float32()),  # of one core, about: waiting, decoding, encoding
     ]
 )
 
@@ -81,7 +84,8 @@ class Manifest:
     view_size: tuple[int, int]
     created_by: str
     counts: tuple[Mapping[str, Any], ...] = field(default=())
-    """A row for each "split", "label", "status" and "layout" that occur together: their "images" and "bytes"."""
+    """A row for each "split", "label", "status" and "layout" that occur together: their "images" and "bytes",
+    and the "requests", "bytes_read" and "seconds" that it took to make their rows."""
     format_version: int = FORMAT_VERSION
 
     def images_by(self, key: str, **only: Any) -> dict[Any, int]:

@@ -16,7 +16,7 @@ from pipelines.catalog.sources.gtsdb import Gtsdb
 from pipelines.catalog.sources.road_scenes import RoadScenes
 from pipelines.errors import CatalogError
 
-COUNTED = ("split", "label", "status", "layout", "images", "bytes")
+COUNTED = ("split", "label", "status", "layout", "images", "bytes", "requests", "bytes_read", "seconds")
 JOB = Path(__file__).parents[2] / "jobs/build_catalog.py"
 
 
@@ -30,10 +30,10 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
 
 def test_the_table_counts_images_by_split_class_layout_and_status() -> None:
     counts = (
-        ("", -1, "ok", "tiles", 2, 500_000),
-        ("train", 0, "ok", "whole", 6, 1_500_000),
-        ("train", 0, "truncated", "", 1, 0),
-        ("train", 1, "truncated", "", 1, 0),
+        ("", -1, "ok", "tiles", 2, 500_000, 6, 1_000_000, 0.1),
+        ("train", 0, "ok", "whole", 6, 1_500_000, 12, 1_500_000, 0.7),
+        ("train", 0, "truncated", "", 1, 0, 3, 0, 0.1),
+        ("train", 1, "truncated", "", 1, 0, 4, 100_000, 0.1),
     )
     counts = tuple(dict(zip(COUNTED, row, strict=True)) for row in counts)
     manifest = Manifest(source="", classes=("cat", "dog"), view_size=(1, 1), created_by="", counts=counts)
@@ -43,6 +43,7 @@ def test_the_table_counts_images_by_split_class_layout_and_status() -> None:
         ["train", "cat", "whole", "6", "1.5"],
         ["truncated", "2"],
         ["all", "10", "2.0", "in", "4.0", "s:", "2.5", "images/s"],
+        ["an", "image", "took", "2.5", "requests,", "0.26", "MB,", "100", "ms"],
     ]
 
 
