@@ -119,7 +119,7 @@ def table(manifest: Manifest, seconds: float) -> str:
             *(f"{status:40}{count:8}" for status, count in sorted(unreadable)),
             _line("all", "", {"layout": "", "images": images, "bytes": size})
             + f"   in {seconds:.1f} s: {images / seconds:.1f} images/s",
-            f"an image took {requests / images:.1f} requests, {read / images / 1e6:.2f} MB, {1e3 * spent / images:.0f} ms",
+            f"an image took {requests / images:.1f} requests, {read / images / 1e6:.2f} MB, {spent / images:.3f} s",
         ]
     )
 

@@ -43,7 +43,7 @@ def test_the_table_counts_images_by_split_class_layout_and_status() -> None:
         ["train", "cat", "whole", "6", "1.5"],
         ["truncated", "2"],
         ["all", "10", "2.0", "in", "4.0", "s:", "2.5", "images/s"],
-        ["an", "image", "took", "2.5", "requests,", "0.26", "MB,", "100", "ms"],
+        ["an", "image", "took", "2.5", "requests,", "0.26", "MB,", "0.100", "s"],
     ]
 
 
