@@ -5,7 +5,6 @@ Shapes: B images, N patches each, C channels, P patch side. Coordinates are (y, 
 
 import functools
 import logging
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from ats_core.errors import GeometryError, RecipeError
 from ats_core.geometry import crop
 from pipelines.errors import ImageError
 from pipelines.storage import images as images_
-from pipelines.storage.kept import Kept
+from pipelines.storage.kept import ENTRY, Kept
 from pipelines.storage.layouts import CHANNELS, ImageRef, WholeLayout, bounds, layout_of
 from pipelines.storage.ranges import DEFAULT, Network
 from pipelines.storage.stats import Counters, ReaderStats
@@ -55,7 +54,8 @@ class PatchReader:
         threads: that decode.
         on_error: what becomes of an image that cannot be read. "raise": an error; "mask": the pixels of the tiles that
             cannot be had count as outside of the image; "skip": all pixels of the image do.
-        max_bad: share of images given up, by "mask" or "skip", above which reading raises all the same.
+        max_bad: share of the images read that are given up, by "mask" or "skip", above which reading raises all the
+            same; counted from 100 images on.
         network: how patient and how parallel requests are.
     """
 
@@ -81,7 +81,8 @@ class PatchReader:
             raise GeometryError("PatchReader", reason, "Both must be at least 1.")
         self.patch_size, self.images_in, self.on_error, self.max_bad = patch_size, images_in, on_error, max_bad
         self.device = torch.device(device if images_in == "device" else "cpu")
-        self._resident: Kept[Tensor] = Kept(memory_limit_mb * 1e6)
+        whole = images_in in ("memory", "device")
+        self._resident: Kept[Tensor] = Kept(memory_limit_mb * 1e6 if whole else 0, f"images in {images_in}")
         self._counters, self._lock, self._process, self._seen = Counters(), threading.Lock(), 0, 0
         self._tiles: TileReader
 
@@ -103,14 +104,21 @@ class PatchReader:
         return self.submit(images, centres).result()
 
     def submit(self, images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> Future[tuple[Tensor, Tensor]]:
-        """The same, ahead of need: reading starts now, the future holds what `read` returns or raises."""
+        """The same, ahead of need: reading starts now, the future holds what `read` returns or raises.
+
+        It cannot be cancelled, and what it calls back runs in a thread that decodes: it must not wait for another read.
+        """
         starts_BN2 = _checked(images, centres) - self.patch_size // 2
         rows_of: dict[ImageRef, list[int]] = {}
         for row, image in enumerate(images):
             rows_of.setdefault(image, []).append(row)
-        parts = [self._part(image, rows, starts_BN2[rows]) for image, rows in rows_of.items()]
+        parts, room = [], self._resident.limit
+        for image, rows in rows_of.items():
+            parts.append(self._part(image, rows, starts_BN2[rows], room))
+            room -= parts[-1].staying
         asked = [part for part in parts if part.target]
         future: Future[tuple[Tensor, Tensor]] = Future()
+        future.set_running_or_notify_cancel()
 
         def finish(read: Future[list[Failures]]) -> None:
             try:
@@ -128,30 +136,38 @@ class PatchReader:
         """The engine, in this process: the threads of a parent do not survive a fork."""
         with self._lock:
             if self._process != os.getpid():
-                keep_mb = {"bucket": self.options["cache_mb"], "memory-encoded": self.options["memory_limit_mb"]}
+                encoded = self.images_in == "memory-encoded"
+                limit = self.options["memory_limit_mb" if encoded else "cache_mb"] * 1e6
                 self._tiles = TileReader(
                     threads=self.options["threads"],
-                    keep_mb=keep_mb.get(self.images_in, 0),
-                    whole_bytes=math.inf if self.images_in == "memory-encoded" else WHOLE_BYTES,
+                    kept=Kept(limit, f"images in {self.images_in}" if encoded else ""),
+                    whole_bytes=limit - ENTRY if encoded else WHOLE_BYTES,
                     counters=self._counters,
                     network=self.options["network"],
                 )
                 self._process = os.getpid()
             return self._tiles
 
-    def _part(self, image: ImageRef, rows: list[int], starts_RN2: np.ndarray) -> "_Part":
-        """What to read for the rows of a batch that share an image: their windows, or all of it if it is to stay."""
-        stays = self.images_in in ("memory", "device")
-        if stays and (pixels_HWC := self._resident.get(image)) is not None:
+    def _part(self, image: ImageRef, rows: list[int], starts_RN2: np.ndarray, room: float) -> "_Part":
+        """What to read for the rows of a batch that share an image: their windows, or all of it where it is to stay.
+
+        No more than `room` bytes are held for images that are to stay: what is larger is read by windows, each time.
+        """
+        pixels_HWC = self._resident.get(image)
+        if pixels_HWC is not None:
             return _Part(image, rows, pixels_HWC=pixels_HWC)
         try:
             layout = layout_of(image)
         except ImageError as error:
             return _Part(image, rows, failures={0: error})
+        n_bytes = image.height * image.width * CHANNELS
+        stays = n_bytes + ENTRY <= room
+        if self._resident.limit and not stays:
+            self._resident.warn()
         starts_M2 = np.zeros((1, 2), np.int64) if stays else starts_RN2.reshape(-1, 2)
         size = layout.size if stays else (self.patch_size, self.patch_size)
         out_MhwC = np.zeros((len(starts_M2), *size, CHANNELS), np.uint8)
-        return _Part(image, rows, Target(image, layout, starts_M2, out_MhwC))
+        return _Part(image, rows, Target(image, layout, starts_M2, out_MhwC), staying=n_bytes if stays else 0)
 
     def _give_up(self, parts: Sequence["_Part"]) -> None:
         """Raise the first error, or count it and go on without its pixels: as `on_error` says, up to `max_bad`."""
@@ -176,9 +192,9 @@ class PatchReader:
         for part in parts:
             starts_RN2, holes = starts_BN2[part.rows], part.holes(whole=self.on_error == "skip")
             inside_BNPP[part.rows] = _inside(starts_RN2, self.patch_size, part.image, holes)
-            if self.images_in in ("memory", "device"):
+            if part.staying:
                 self._settle(part)
-            patches_RNPPC = part.patches(starts_RN2, self.patch_size)
+            patches_RNPPC = part.patches(starts_RN2, self.patch_size).to(self.device)
             if holes:
                 patches_RNPPC = patches_RNPPC * inside_BNPP[part.rows, ..., None]
             patches_BNPPC[part.rows] = patches_RNPPC
@@ -186,29 +202,25 @@ class PatchReader:
 
     def _settle(self, part: "_Part") -> None:
         """Bring an image that was read whole to where it is to stay; one with holes is read again next time."""
-        if part.pixels_HWC is not None or part.target is None:
-            return
+        assert part.target
         part.pixels_HWC = torch.from_numpy(part.target.out_MhwC[0]).to(self.device)
         if not part.failures:
-            first = not self._resident.overflowed
-            self._resident.put(part.image, part.pixels_HWC, part.pixels_HWC.nbytes)
-            if first and self._resident.overflowed:
-                log.warning(
-                    "the images do not fit into %.0f MB of %s: some are read again each time",
-                    self._resident.limit / 1e6, self.images_in,
-                )  # fmt: skip
+            self._resident.put(part.image, part.pixels_HWC, part.staying)
 
 
 @dataclass(slots=True, eq=False)
 class _Part:
-    """The R rows of a batch that share an image, and what was read for them."""
+    """The R rows of a batch that share an image, and what is read for them."""
 
     image: ImageRef
     rows: list[int]
     target: Target | None = None
     """Windows, or the whole image; None when it is there already, or has no hope."""
     failures: Failures = field(default_factory=dict)
+    staying: int = 0
+    """Bytes of the decoded image, where the target is all of it, and it is to be kept."""
     pixels_HWC: Tensor | None = None
+    """All of the image, where it is kept."""
 
     def holes(self, *, whole: bool) -> list[Area]:
         """The areas of the tiles that could not be had; of the whole image, if there are any."""

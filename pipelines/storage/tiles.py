@@ -46,21 +46,20 @@ class Target:
 
 
 class TileReader:
-    """Reads targets; keeps encoded bytes, of which the least recently used go first.
+    """Reads targets; keeps encoded bytes.
 
     Args:
         threads: that decode.
-        keep_mb: encoded bytes that are kept.
+        kept: where encoded bytes are kept.
         whole_bytes: objects of at most this many bytes are asked for, and kept, whole.
         counters: what is done is counted here.
         network: how patient and how parallel requests are.
     """
 
     def __init__(
-        self, *, threads: int, keep_mb: float, whole_bytes: float, counters: Counters, network: Network
+        self, *, threads: int, kept: Kept[bytes], whole_bytes: float, counters: Counters, network: Network
     ) -> None:
-        self.whole_bytes, self.counters, self.network = whole_bytes, counters, network
-        self.kept: Kept[bytes] = Kept(keep_mb * 1e6)
+        self.kept, self.whole_bytes, self.counters, self.network = kept, whole_bytes, counters, network
         self.pool = ThreadPoolExecutor(threads, "decode")
 
     def read(self, targets: Sequence[Target]) -> Future[list[Failures]]:
@@ -89,6 +88,7 @@ class _Plan:
         self.spans = {tile: self.layout.spans(tile) for tile in self.windows}
         self.data: dict[Span, bytes] = {}
         self.failures: Failures = {}
+        self.tried: set[int] = set()  # tiles that are asked for a second time
         missing = sorted({span for spans in self.spans.values() for span in spans if span and not self._find(span)})
         whole = [(0, self.image.n_bytes)] if missing and self.whole else None
         self.units = [_Unit(span) for span in whole or coalesce(missing)]
@@ -120,24 +120,47 @@ class _Plan:
                 self.waiting[tile] += 1
 
     def arrived(self, unit: _Unit) -> None:
-        """Cut the bytes of a unit into its segments, and keep them; an ImageError is that of all its tiles."""
+        """Cut the bytes of a unit into its segments, and keep them; an error is that of all its tiles."""
+        parts, unit.parts = unit.parts, []  # they call back what holds this plan: until a collection, all would stay
         try:
-            data = b"".join(part.result() for part in unit.parts)
-        except ImageError as error:
-            self.failures.update(dict.fromkeys(unit.tiles, error))
+            data = b"".join(part.result() for part in parts)
+        except Exception as error:
+            self.failures.update(dict.fromkeys(unit.tiles, self.error(error)))
             return
         first = unit.span[0]
         for start, end in unit.segments:
             self.data[start, end] = data[start - first : None if end is None else end - first]
-        for span in [None] if self.whole else unit.segments:
-            segment = data if span is None else self.data[span]
-            self.kept.put(self._key(span), segment, len(segment))
+        if not self.whole:
+            for span in unit.segments:
+                self.kept.put(self._key(span), self.data[span], len(self.data[span]))
+        elif unit.span == (0, self.image.n_bytes):
+            self.kept.put(self._key(None), data, len(data))
         self.counters.add(bytes_needed=sum(len(self.data[span]) for span in unit.segments))
 
-    def forget(self, tile: int) -> None:
-        """Keep nothing of a tile whose bytes were wrong."""
-        for span in self.spans[tile]:
+    def again(self, tile: int) -> list[_Unit]:
+        """Forget the bytes of a tile, which were wrong, and the units to ask for anew."""
+        self.tried.add(tile)
+        spans = {span for span in self.spans[tile] if span is not None}
+        for span in spans:
             self.kept.drop(self._key(None if self.whole else span))
+        self.waiting[tile] = len(spans)
+        return [_Unit(span, segments=[span], tiles=[tile]) for span in spans]
+
+    def may_pass(self, tile: int, error: Exception) -> bool:
+        """Whether another fetch may help: the bytes of a tile may have been damaged on their way, but only once."""
+        stale = isinstance(error, ImageError) and error.status == "stale"
+        return tile not in self.tried and not stale and any(self.spans[tile])
+
+    def error(self, error: Exception, tile: int | None = None) -> ImageError:
+        """What went wrong, in a form that names the image and the place."""
+        if isinstance(error, ImageError):
+            return error
+        if tile is None:
+            return images.image_error(self.image.uri, "unreadable", f"{type(error).__name__}: {error}")
+        where = ", ".join(f"{start}-{end}" for start, end in filter(None, self.spans[tile]))
+        reason = f"level {self.layout.number}, tile {tile}, bytes {where}: {error}"
+        status = "truncated" if where and not isinstance(error, MemoryError) else "unreadable"
+        return images.image_error(self.image.uri, status, reason)
 
     def segments(self, tile: int) -> list[bytes | None]:
         return [span and self.data[span] for span in self.spans[tile]]
@@ -159,29 +182,28 @@ class _Reading:
     def __init__(self, reader: TileReader, plans: Sequence[_Plan]) -> None:
         self.reader, self.plans = reader, plans
         self.future: Future[list[Failures]] = Future()
+        self.future.set_running_or_notify_cancel()
         self._left = sum(len(plan.windows) for plan in plans) + 1  # one for `start` itself
-        self._lock = threading.Lock()
+        self._lock, self._settled = threading.Lock(), False
 
     def start(self) -> Future[list[Failures]]:
         for plan in self.plans:
             if at_hand := [tile for tile in plan.windows if not plan.waiting[tile]]:
                 self._submit(self._decode_all, plan, at_hand)
-        for plan, unit in self._ask():
-            self._when_there(plan, unit)
+        self._ask([(plan, unit) for plan in self.plans for unit in plan.units])
         self._done(1)
         return self.future
 
-    def _ask(self) -> list[tuple[_Plan, _Unit]]:
-        """Send the requests of all units of all targets."""
-        units = [(plan, unit) for plan in self.plans for unit in plan.units]
+    def _ask(self, units: Sequence[tuple[_Plan, _Unit]]) -> None:
+        """Send the requests of all these units; each is decoded when its last part has come."""
         parts = [(plan, unit, part) for plan, unit in units for part in split(unit.span)]
         ranges = [ByteRange(plan.image.uri, *part, plan.image.etag) for plan, _, part in parts]
         for (_, unit, _), future in zip(parts, fetch(ranges, self.reader.counters, self.reader.network), strict=True):
             unit.parts.append(future)
-        return units
+        for plan, unit in units:
+            self._when_there(plan, unit)
 
     def _when_there(self, plan: _Plan, unit: _Unit) -> None:
-        """Decode in the pool once all parts of a unit are there."""
         left = len(unit.parts)
 
         def one_less(_: Future[bytes]) -> None:
@@ -192,7 +214,7 @@ class _Reading:
             if last:
                 self._submit(self._arrived, plan, unit)
 
-        for part in unit.parts:
+        for part in list(unit.parts):
             part.add_done_callback(one_less)
 
     def _submit(self, work: Callable[[_Plan, T], None], plan: _Plan, what: T) -> None:
@@ -202,11 +224,12 @@ class _Reading:
             try:
                 work(plan, what)
             except BaseException as error:
-                with self._lock:
-                    if not self.future.done():
-                        self.future.set_exception(error)
+                self._settle(error)
 
-        self.reader.pool.submit(guarded)
+        try:
+            self.reader.pool.submit(guarded)
+        except RuntimeError as error:  # the pool is shut, or the interpreter is ending
+            self._settle(error)
 
     def _arrived(self, plan: _Plan, unit: _Unit) -> None:
         plan.arrived(unit)
@@ -216,43 +239,40 @@ class _Reading:
         self._decode_all(plan, ready)
 
     def _decode_all(self, plan: _Plan, tiles: Sequence[int]) -> None:
-        began = time.perf_counter()
+        began, again = time.perf_counter(), []
+        failed = sum(tile in plan.failures for tile in tiles)
         for tile in tiles:
-            if tile not in plan.failures:
-                try:
-                    plan.paste(tile, self._decode(plan, tile))
-                except ImageError as error:
-                    plan.failures[tile] = error
-        self.reader.counters.add(tiles=len(tiles), decode_s=time.perf_counter() - began)
-        self._done(len(tiles))
-
-    def _decode(self, plan: _Plan, tile: int) -> np.ndarray:
-        """The pixels of a tile, after one more fetch when its bytes are wrong: they may have been cut on their way."""
-        try:
-            return plan.layout.decode(tile, plan.segments(tile))
-        except Exception as error:  # the codecs have errors of their own
-            if not plan.spans[tile] or (isinstance(error, ImageError) and error.status == "stale"):
-                raise
-        plan.forget(tile)
-        self.reader.counters.add(retries=1)
-        spans = plan.spans[tile]
-        ranges = [ByteRange(plan.image.uri, *span, plan.image.etag) for span in spans if span is not None]
-        again = iter(fetch(ranges, self.reader.counters, self.reader.network))
-        segments = [span and next(again).result() for span in spans]
-        try:
-            return plan.layout.decode(tile, segments)
-        except ImageError:
-            raise
-        except Exception as error:
-            where = ", ".join(f"{start}-{end}" for start, end in filter(None, spans))
-            reason = f"level {plan.layout.number}, tile {tile}, bytes {where}: {error}"
-            raise images.image_error(plan.image.uri, "truncated", reason) from error
+            if tile in plan.failures:
+                continue
+            try:
+                plan.paste(tile, plan.layout.decode(tile, plan.segments(tile)))
+            except Exception as error:  # the codecs have errors of their own
+                if plan.may_pass(tile, error):
+                    again.append(tile)
+                else:
+                    plan.failures[tile] = plan.error(error, tile)
+                failed += 1
+        self.reader.counters.add(tiles=len(tiles) - failed, decode_s=time.perf_counter() - began, retries=len(again))
+        self._ask([(plan, unit) for tile in again for unit in plan.again(tile)])
+        self._done(len(tiles) - len(again))
 
     def _done(self, tiles: int) -> None:
         with self._lock:
             self._left -= tiles
-            if not self._left and not self.future.done():
-                self.future.set_result([dict(sorted(plan.failures.items())) for plan in self.plans])
+            last = not self._left
+        if last:
+            for plan in self.plans:
+                plan.data.clear()
+            self._settle(None)
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Resolve the future, once: with the failures, or with an error."""
+        with self._lock:
+            first, self._settled = not self._settled, True
+        if first and error is None:
+            self.future.set_result([dict(sorted(plan.failures.items())) for plan in self.plans])
+        elif first:
+            self.future.set_exception(error)
 
 
 def read_bands(
@@ -272,12 +292,13 @@ def read_bands(
         (top, band [h, width, C]).
     """
     layout = TiffLayout(index.levels[level], level, rgb)
-    reader = TileReader(threads=READ_BANDS, keep_mb=0, whole_bytes=0, counters=counters, network=network)
+    sample = layout.sample()
+    reader = TileReader(threads=READ_BANDS, kept=Kept(0), whole_bytes=0, counters=counters, network=network)
     coming: deque[tuple[Target, Future[list[Failures]]]] = deque()
     try:
         for top in range(0, layout.size[0], layout.tile[0]):
             rows = min(layout.tile[0], layout.size[0] - top)
-            band = np.empty((1, rows, layout.size[1], *layout.samples.shape), layout.samples.dtype)
+            band = np.empty((1, rows, layout.size[1], *sample.shape), sample.dtype)
             target = Target(image, layout, np.array([[top, 0]]), band)
             coming.append((target, reader.read([target])))
             if len(coming) == READ_BANDS:

@@ -185,11 +185,13 @@ class Worker:
         batches = in_order(ray.train.get_dataset_shard("test"), self.recipe.batch_size // self.n_workers)
         mine = (batch for i, batch in enumerate(batches) if i % self.n_workers == self.rank)
         seed = self.config.seed * 1_009 + self.rank
+        before = self.reader.stats
         predictions = predict(self.model, self.reader, mine, seed=seed, depth=self.config.read_ahead)
+        (left_out,) = self._sum(self.reader.stats.since(before).bad)
         predictions = self._gather(predictions)
         if save and self.rank == 0:
             self.directory.write("predictions.json", {"classes": self.recipe.classes, **asdict(predictions)})
-        return metrics(predictions, self.recipe.classes)
+        return metrics(predictions, self.recipe.classes) | {"test_images_left_out": int(left_out)}
 
     def _gather(self, predictions: Predictions) -> Predictions:
         if self.n_workers == 1:

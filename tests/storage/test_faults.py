@@ -195,6 +195,15 @@ class TestDamage:
         for _ in range(3):
             patient.read([gone], CENTRES)
 
+    def test_a_damaged_index_is_that_images_failure(self, tmp_path: Path) -> None:
+        good = tiled(str(tmp_path / "a.tif"))
+        damaged = replace(good, index=good.index[:-9] + bytes(9))
+        with pytest.raises(ImageError) as caught:
+            PatchReader(32).read([damaged], CENTRES)
+        assert caught.value.status == "stale"
+        _, inside = PatchReader(32, on_error="skip").read([damaged, good], CENTRES.repeat(2, axis=0))
+        assert inside.flatten(1).any(1).tolist() == [False, True]
+
     def test_an_index_of_another_image_is_stale(self, tmp_path: Path) -> None:
         image = replace(tiled(str(tmp_path / "a.tif")), width=SIDE + 1)
         with pytest.raises(ImageError, match="its index is of 600 x 600") as caught:

@@ -3,6 +3,7 @@
 Whole images, strips and tiles are made here; `test_real_data.py` has slides and maps that others made.
 """
 
+import gc
 import io
 import pickle
 import subprocess
@@ -30,7 +31,7 @@ from pipelines.storage import images as images_
 from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
 from pipelines.storage.tiff import is_tiff, read_index
-from pipelines.storage.tiles import WHOLE_BYTES
+from pipelines.storage.tiles import WHOLE_BYTES, Target
 
 KEPT = ("bucket", "memory", "memory-encoded", "device")
 FORMATS = {
@@ -265,6 +266,44 @@ def test_an_image_above_the_bound_is_read_and_not_kept(refs: dict[str, ImageRef]
     for _ in range(2):
         check(reader, [refs["jpg"]], np.zeros((1, 1, 2), int))
     assert reader.stats.tiles == 2
+
+
+@pytest.mark.parametrize("images_in", ["memory", "memory-encoded", "device"])
+def test_what_does_not_fit_is_read_by_its_tiles_and_said_once(refs, images_in: str, caplog) -> None:
+    image, centres = refs["large"], np.full((1, 1, 2), 100)
+    reader = PatchReader(8, images_in=images_in, memory_limit_mb=0.5)  # decoded and encoded it takes .6 MB
+    for _ in range(3):
+        check(reader, [image], centres)
+    assert reader.stats.bytes_needed <= 3 * 64 * 64 * 3
+    caplog.clear()
+    check(reader, [image], centres + 99)
+    fits = PatchReader(8, images_in=images_in, memory_limit_mb=1)
+    check(fits, [image], centres)
+    assert not caplog.text
+
+
+def test_no_reading_outlives_its_patches(refs: dict[str, ImageRef]) -> None:
+    """Nothing waits for the cyclic collector, which does not know how large bytes are."""
+    reader, images = PatchReader(8, cache_mb=0), [refs["large"], refs["jpg"], refs["planar"]]
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            reader.read(images, np.full((3, 4, 2), 20))
+        time.sleep(0.1)  # the threads let go of the last one
+        assert not [thing for thing in gc.get_objects() if type(thing) is Target]
+    finally:
+        gc.enable()
+
+
+def test_a_future_cannot_be_cancelled_and_always_ends(refs: dict[str, ImageRef]) -> None:
+    reader = PatchReader(8)
+    future = reader.submit([refs["large"]], np.full((1, 1, 2), 20))
+    assert not future.cancel()
+    assert future.result(10)[1].all()
+    reader._connected().pool.shutdown()  # as an ending interpreter does
+    with pytest.raises(RuntimeError, match="shutdown"):
+        reader.submit([refs["large"]], np.full((1, 1, 2), 300)).result(10)
 
 
 def test_images_of_a_call_are_read_at_the_same_time(refs: dict[str, ImageRef]) -> None:
