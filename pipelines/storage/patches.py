@@ -24,7 +24,7 @@ from pipelines.storage.kept import ENTRY, Kept
 from pipelines.storage.layouts import CHANNELS, ImageRef, WholeLayout, bounds, layout_of
 from pipelines.storage.ranges import DEFAULT, Network
 from pipelines.storage.stats import Counters, ReaderStats
-from pipelines.storage.tiles import WHOLE_BYTES, Failures, Target, TileReader
+from pipelines.storage.tiles import WHOLE_BYTES, Failures, Target, TileReader, paste
 
 __all__ = ["ImageRef", "ImagesIn", "Network", "OnError", "PatchReader", "ReaderStats"]
 
@@ -109,13 +109,7 @@ class PatchReader:
         It cannot be cancelled, and what it calls back runs in a thread that decodes: it must not wait for another read.
         """
         starts_BN2 = _checked(images, centres) - self.patch_size // 2
-        rows_of: dict[ImageRef, list[int]] = {}
-        for row, image in enumerate(images):
-            rows_of.setdefault(image, []).append(row)
-        parts, room = [], self._resident.limit
-        for image, rows in rows_of.items():
-            parts.append(self._part(image, rows, starts_BN2[rows], room))
-            room -= parts[-1].staying
+        parts = self._parts(images, starts_BN2)
         asked = [part for part in parts if part.target]
         future: Future[tuple[Tensor, Tensor]] = Future()
         future.set_running_or_notify_cancel()
@@ -125,7 +119,7 @@ class PatchReader:
                 for part, failures in zip(asked, read.result(), strict=True):
                     part.failures = failures
                 self._give_up(parts)
-                future.set_result(self._join(parts, torch.from_numpy(starts_BN2).to(self.device)))
+                future.set_result(self._join(parts, starts_BN2))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -147,6 +141,17 @@ class PatchReader:
                 )
                 self._process = os.getpid()
             return self._tiles
+
+    def _parts(self, images: Sequence[ImageRef], starts_BN2: np.ndarray) -> list["_Part"]:
+        """What to read, an image at a time, however often it is in the batch."""
+        rows_of: dict[ImageRef, list[int]] = {}
+        for row, image in enumerate(images):
+            rows_of.setdefault(image, []).append(row)
+        parts, room = [], self._resident.limit
+        for image, rows in rows_of.items():
+            parts.append(self._part(image, rows, starts_BN2[rows], room))
+            room -= parts[-1].staying
+        return parts
 
     def _part(self, image: ImageRef, rows: list[int], starts_RN2: np.ndarray, room: float) -> "_Part":
         """What to read for the rows of a batch that share an image: their windows, or all of it where it is to stay.
@@ -184,21 +189,28 @@ class PatchReader:
             reason = f"{given_up} of {self._seen} images could not be read, the last because {bad[-1].reason}"
             raise images_.image_error(bad[-1].thing, bad[-1].status, reason)
 
-    def _join(self, parts: Sequence["_Part"], starts_BN2: Tensor) -> tuple[Tensor, Tensor]:
+    def _join(self, parts: Sequence["_Part"], starts_BN2: np.ndarray) -> tuple[Tensor, Tensor]:
         """The patches of all images, at their rows of the batch, and which of their pixels are inside."""
-        shape_BNPP = (*starts_BN2.shape[:2], self.patch_size, self.patch_size)
-        patches_BNPPC = torch.zeros((*shape_BNPP, CHANNELS), dtype=torch.uint8, device=self.device)
-        inside_BNPP = torch.zeros(shape_BNPP, dtype=torch.bool, device=self.device)
+        # On a CPU by numpy: to fill and copy a few patches, torch would wake all of its threads, which then spin.
+        inside_BNPP = np.zeros((*starts_BN2.shape[:2], self.patch_size, self.patch_size), bool)
+        shape, on_device = (*inside_BNPP.shape, CHANNELS), self.images_in == "device"
+        zeros = torch.from_numpy(np.zeros(shape, np.uint8))  # of pages that do not exist before they are written
+        patches_BNPPC = torch.zeros_like(zeros, device=self.device) if on_device else zeros
         for part in parts:
             starts_RN2, holes = starts_BN2[part.rows], part.holes(whole=self.on_error == "skip")
             inside_BNPP[part.rows] = _inside(starts_RN2, self.patch_size, part.image, holes)
             if part.staying:
                 self._settle(part)
-            patches_RNPPC = part.patches(starts_RN2, self.patch_size).to(self.device)
+            patches_RNPPC = part.patches(starts_RN2, self.patch_size, gather=on_device)
             if holes:
-                patches_RNPPC = patches_RNPPC * inside_BNPP[part.rows, ..., None]
-            patches_BNPPC[part.rows] = patches_RNPPC
-        return patches_BNPPC, inside_BNPP
+                patches_RNPPC = patches_RNPPC * torch.from_numpy(inside_BNPP[part.rows, ..., None]).to(
+                    patches_RNPPC.device
+                )
+            if on_device:
+                patches_BNPPC[part.rows] = patches_RNPPC.to(self.device)
+            else:
+                patches_BNPPC.numpy()[part.rows] = patches_RNPPC.numpy()
+        return patches_BNPPC, torch.from_numpy(inside_BNPP).to(self.device)
 
     def _settle(self, part: "_Part") -> None:
         """Bring an image that was read whole to where it is to stay; one with holes is read again next time."""
@@ -227,19 +239,22 @@ class _Part:
         layout = WholeLayout(self.image) if whole or self.target is None else self.target.layout
         return [bounds(layout, 0)] if self.failures and whole else [bounds(layout, tile) for tile in self.failures]
 
-    def patches(self, starts_RN2: Tensor, size: int) -> Tensor:
-        """uint8 [R, N, P, P, C]; where there are holes, whatever came."""
-        shape = (*starts_RN2.shape[:2], size, size, CHANNELS)
-        if self.pixels_HWC is not None:
-            starts_1M2 = starts_RN2.reshape(1, -1, 2)
+    def patches(self, starts_RN2: np.ndarray, size: int, *, gather: bool) -> Tensor:
+        """uint8 [R, N, P, P, C]; where there are holes, whatever came. From an image on a device by one gather."""
+        shape, starts_M2 = (*starts_RN2.shape[:2], size, size, CHANNELS), starts_RN2.reshape(-1, 2)
+        if self.pixels_HWC is not None and gather:
+            starts_1M2 = torch.from_numpy(starts_M2).to(self.pixels_HWC.device)[None]
             patches_1MCPP, _ = crop(self.pixels_HWC.permute(2, 0, 1)[None], starts_1M2, (size, size))
             return patches_1MCPP.permute(0, 1, 3, 4, 2).reshape(shape)
-        if self.target is None:
-            return torch.zeros(shape, dtype=torch.uint8, device=starts_RN2.device)
-        return torch.from_numpy(self.target.out_MhwC).reshape(shape)
+        if self.pixels_HWC is None and self.target is not None:
+            return torch.from_numpy(self.target.out_MhwC).reshape(shape)
+        patches_MPPC = np.zeros((len(starts_M2), *shape[2:]), np.uint8)
+        if self.pixels_HWC is not None:
+            paste(self.pixels_HWC.numpy(), (0, 0), starts_M2, patches_MPPC)
+        return torch.from_numpy(patches_MPPC).reshape(shape)
 
 
-def _inside(starts_RN2: Tensor, size: int, image: ImageRef, holes: Sequence[Area]) -> Tensor:
+def _inside(starts_RN2: np.ndarray, size: int, image: ImageRef, holes: Sequence[Area]) -> np.ndarray:
     """bool [R, N, P, P]: which pixels lie in the image and in no hole."""
     inside_RNPP = _covered(starts_RN2, size, (0, 0, image.height, image.width))
     for hole in holes:
@@ -247,10 +262,9 @@ def _inside(starts_RN2: Tensor, size: int, image: ImageRef, holes: Sequence[Area
     return inside_RNPP
 
 
-def _covered(starts_RN2: Tensor, size: int, area: Area) -> Tensor:
+def _covered(starts_RN2: np.ndarray, size: int, area: Area) -> np.ndarray:
     """bool [R, N, P, P]: which pixels of windows of P = size lie in an area."""
-    steps_P = torch.arange(size, device=starts_RN2.device)
-    y_RNP, x_RNP = (starts_RN2[..., axis, None] - area[axis] + steps_P for axis in (0, 1))
+    y_RNP, x_RNP = (starts_RN2[..., axis, None] - area[axis] + np.arange(size) for axis in (0, 1))
     in_y_RNP, in_x_RNP = (y_RNP >= 0) & (y_RNP < area[2]), (x_RNP >= 0) & (x_RNP < area[3])
     return in_y_RNP[..., :, None] & in_x_RNP[..., None, :]
 

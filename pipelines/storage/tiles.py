@@ -8,7 +8,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -168,12 +168,9 @@ class _Plan:
     def paste(self, tile: int, samples_hwC: np.ndarray) -> None:
         """Copy a decoded tile into all windows that it touches."""
         top, left, height, width = bounds(self.layout, tile)
-        out_MhwC = self.target.out_MhwC
-        for window in self.windows[tile]:
-            y, x = self.target.starts_M2[window].tolist()
-            y0, y1 = max(top, y), min(top + height, y + out_MhwC.shape[1])
-            x0, x1 = max(left, x), min(left + width, x + out_MhwC.shape[2])
-            out_MhwC[window, y0 - y : y1 - y, x0 - x : x1 - x] = samples_hwC[y0 - top : y1 - top, x0 - left : x1 - left]
+        if samples_hwC.shape[:2] != (height, width):
+            raise ValueError(f"it is {samples_hwC.shape[:2]} pixels, and should be {(height, width)}")
+        paste(samples_hwC, (top, left), self.target.starts_M2, self.target.out_MhwC, self.windows[tile])
 
 
 class _Reading:
@@ -253,7 +250,8 @@ class _Reading:
                     plan.failures[tile] = plan.error(error, tile)
                 failed += 1
         self.reader.counters.add(tiles=len(tiles) - failed, decode_s=time.perf_counter() - began, retries=len(again))
-        self._ask([(plan, unit) for tile in again for unit in plan.again(tile)])
+        if again:
+            self._ask([(plan, unit) for tile in again for unit in plan.again(tile)])
         self._done(len(tiles) - len(again))
 
     def _done(self, tiles: int) -> None:
@@ -273,6 +271,23 @@ class _Reading:
             self.future.set_result([dict(sorted(plan.failures.items())) for plan in self.plans])
         elif first:
             self.future.set_exception(error)
+
+
+def paste(
+    pixels_hwC: np.ndarray,
+    corner: tuple[int, int],
+    starts_M2: np.ndarray,
+    out_MhwC: np.ndarray,
+    windows: Iterable[int] | None = None,
+) -> None:
+    """Copy pixels, of which the first lies at `corner`, into all windows, or into those of some numbers."""
+    (top, left), (height, width) = corner, pixels_hwC.shape[:2]
+    for window in range(len(starts_M2)) if windows is None else windows:
+        y, x = starts_M2[window].tolist()
+        y0, y1 = max(top, y), min(top + height, y + out_MhwC.shape[1])
+        x0, x1 = max(left, x), min(left + width, x + out_MhwC.shape[2])
+        if y0 < y1 and x0 < x1:
+            out_MhwC[window, y0 - y : y1 - y, x0 - x : x1 - x] = pixels_hwC[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 def read_bands(
