@@ -18,7 +18,7 @@ from pipelines.storage.kept import Kept
 CHANNELS = 3  # of every image that a model sees
 SLIDE_TILE = 256  # OpenSlide hides its tiles: pieces of this side are asked for
 
-_layouts: "Kept[TiffLayout]" = Kept(64e6)  # an index of 20,000 x 20,000 pixels takes 0.13 MB
+KEPT_LAYOUTS: "Kept[TiffLayout]" = Kept(64e6)  # an index of 20,000 x 20,000 pixels takes 0.13 MB
 _CHECKSUM = b"crc32c"
 _WRONG = "its crc32c is not the one in the catalog"
 
@@ -175,14 +175,14 @@ def layout_of(image: ImageRef) -> Layout:
     """
     if not image.index or image.index.startswith(_CHECKSUM):
         return SlideLayout(image) if slides.is_slide(image.uri) else WholeLayout(image)
-    if (layout := _layouts.get(image.index)) is None:
+    if (layout := KEPT_LAYOUTS.get(image.index)) is None:
         try:
             level = tiff.TiffIndex.loads(image.index).levels[0]
         except CatalogError as error:
             raise images.image_error(image.uri, "stale", error.reason) from error
         layout = TiffLayout(level)
         tables = (level.offsets, level.counts, level.checksums)
-        _layouts.put(image.index, layout, len(image.index) + sum(table.nbytes for table in tables if table is not None))
+        KEPT_LAYOUTS.put(image.index, layout, len(image.index) + sum(table.nbytes for table in tables if table is not None))
     if layout.size != (image.height, image.width):
         found, said = (" x ".join(map(str, size)) for size in (layout.size, (image.height, image.width)))
         raise images.image_error(image.uri, "stale", f"its index is of {found} pixels, its row of {said}")
