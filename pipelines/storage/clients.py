@@ -5,11 +5,13 @@ One call is one request; whoever calls counts, and asks again. Whatever the libr
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import obstore
 from obstore import exceptions
@@ -17,8 +19,10 @@ from obstore import exceptions
 from pipelines.storage import objects, stores
 from pipelines.storage.objects import ObjectStat
 
-SLOWEST = 1e6  # bytes a second: a body that comes slower than this beyond its time-out is given up
+SLOWEST = 1e6  # bytes a second of all requests in flight together: what comes slower beyond its time-out is given up
 SAID = 400  # characters of what a library says
+
+T = TypeVar("T")
 
 _CLIENT_ERROR = re.compile(r"status code: 4(?!08|29)\d\d")  # but 408 (too slow) and 429 (too many) may pass
 _FINAL = (
@@ -31,6 +35,24 @@ _FINAL = (
     exceptions.InvalidPathError,
     exceptions.UnknownConfigurationKeyError,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How patient a process is, and how much it asks for at once."""
+
+    timeout_s: float = 10.0
+    """Of one request: to its answer, and between two pieces of it."""
+    attempts: int = 4
+    in_flight: int = 96
+    """Requests of this process at once."""
+
+    def body_s(self, length: int) -> float:
+        """The longest that a body may take of which pieces keep coming: all that are in flight may share one line."""
+        return self.timeout_s + length * self.in_flight / SLOWEST
+
+
+DEFAULT = Network()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,8 @@ class Client(Protocol):
 
     compares_etags: bool
     """Whether `get` does; else the object's `stat` after it says what was read."""
+    place: AbstractAsyncContextManager[Any]
+    """Taken by whoever calls, for one request at a time."""
 
     async def get(self, wanted: ByteRange) -> bytes:
         """Exactly these bytes, as far as it can tell without a stat."""
@@ -73,13 +97,17 @@ class Client(Protocol):
         """Size and etag."""
 
 
-def client(uri: str, variables: stores.Environment, timeout_s: float, pool: Executor) -> Client:
-    """The client of an object. Clients share connections, of one process."""
+def client(uri: str, variables: stores.Environment, network: Network, threads: asyncio.Semaphore) -> Client:
+    """The client of an object; to find its credentials may take seconds. Clients share connections, of one process.
+
+    `threads` bounds the requests that block a thread each.
+    """
     where = stores.place(uri)
     if where is None:
-        return FsspecObject(uri, pool, timeout_s)
+        return FsspecObject(uri, network, threads)
     signed = where.kind == "http" and "?" in where.where
-    return ObstoreObject(stores.store(where.kind, where.where, variables, timeout_s), where.path, timeout_s, signed)
+    store = stores.store(where.kind, where.where, variables, network.timeout_s)
+    return ObstoreObject(store, where.path, network, signed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +116,27 @@ class ObstoreObject:
 
     store: Any
     path: str
-    timeout_s: float
+    network: Network
     signed: bool
     """Whether its URL may be valid for GET alone."""
     compares_etags: bool = True
+    place: AbstractAsyncContextManager[Any] = field(default_factory=nullcontext)
 
     async def get(self, wanted: ByteRange) -> bytes:
         """As Client says. Compares etag and range with what the answer says of itself: a server may ignore either."""
-        async with asyncio.timeout(self.timeout_s):
+        async with asyncio.timeout(self.network.timeout_s):
             answer = await obstore.get_async(self.store, self.path, options=_options(wanted))
         found = _described(answer.meta)
         check_etag(found, wanted.etag)
         start, end = wanted.start, found.size if wanted.end is None else wanted.end
         if tuple(answer.range) != (start, end):
             raise ShortError(f"the object has {found.size} bytes, and the storage offers {answer.range}")
-        async with asyncio.timeout(self.timeout_s + (end - start) / SLOWEST):
+        async with asyncio.timeout(self.network.body_s(end - start)):
             return _whole((await answer.bytes_async()).to_bytes(), end - start)
 
     async def stat(self) -> ObjectStat:
         """As Client says."""
-        async with asyncio.timeout(self.timeout_s):
+        async with asyncio.timeout(self.network.timeout_s):
             if self.signed:
                 first = await obstore.get_async(self.store, self.path, options={"range": (0, 1)})
                 return _described(first.meta)
@@ -119,24 +148,36 @@ class FsspecObject:
     """An object of any other storage, read in threads."""
 
     uri: str
-    pool: Executor
-    timeout_s: float
+    network: Network
+    place: AbstractAsyncContextManager[Any]
     compares_etags: bool = False
 
     async def get(self, wanted: ByteRange) -> bytes:
         """As Client says."""
         length = 0 if wanted.end is None else wanted.end - wanted.start
-        async with asyncio.timeout(self.timeout_s + length / SLOWEST):
-            data = await self._in_thread(objects.read_bytes, self.uri, wanted.start, wanted.end)
+        async with asyncio.timeout(self.network.body_s(length)):
+            data = await _in_thread(objects.read_bytes, self.uri, wanted.start, wanted.end)
         return data if wanted.etag or wanted.end is None else _whole(data, length)
 
     async def stat(self) -> ObjectStat:
         """As Client says."""
-        async with asyncio.timeout(self.timeout_s):
-            return await self._in_thread(objects.stat, self.uri)
+        async with asyncio.timeout(self.network.timeout_s):
+            return await _in_thread(objects.stat, self.uri)
 
-    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """In a thread of its own that keeps no process from ending: it may be stuck, and is left alone then."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="ranges-fsspec", daemon=True).start()
+    return await asyncio.wrap_future(future)
 
 
 def read_file(uri: str, ranges: Sequence[ByteRange]) -> tuple[list[bytes], ObjectStat]:
@@ -180,7 +221,7 @@ def judge(error: Exception) -> tuple[str, bool, str]:
         case EOFError():
             return "truncated", True, str(error)
         case TimeoutError():
-            return "unreadable", True, "the storage stopped answering"
+            return "unreadable", True, "the storage stopped answering, or sends too slowly"
     if "status code: 416" in said:
         return "truncated", False, "the object ends before"
     return "unreadable", not (isinstance(error, _FINAL) or _CLIENT_ERROR.search(said)), said

@@ -181,8 +181,8 @@ def layout_of(image: ImageRef) -> Layout:
         except CatalogError as error:
             raise images.image_error(image.uri, "stale", error.reason) from error
         layout = TiffLayout(level)
-        tables = (level.offsets, level.counts, level.checksums)
-        KEPT_LAYOUTS.put(image.index, layout, len(image.index) + sum(table.nbytes for table in tables if table is not None))
+        tables = [table for table in (level.offsets, level.counts, level.checksums) if table is not None]
+        KEPT_LAYOUTS.put(image.index, layout, len(image.index) + sum(table.nbytes for table in tables))
     if layout.size != (image.height, image.width):
         found, said = (" x ".join(map(str, size)) for size in (layout.size, (image.height, image.width)))
         raise images.image_error(image.uri, "stale", f"its index is of {found} pixels, its row of {said}")

@@ -6,10 +6,11 @@ come out as they are; the callers know whether an image, a catalog or a label fi
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import fsspec
@@ -17,6 +18,8 @@ import pyarrow.fs as pafs
 from fsspec.core import has_magic, split_protocol
 
 LOCAL = ("file", "local")
+_ETAGS = ("ETag", "etag")  # as the filesystems call it
+_CHANGED = ("mtime", "modified", "LastModified", "last_modified")  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class ObjectStat:
     size: int
     """Bytes."""
     etag: str
-    """Changes when the object is overwritten: the server's ETag, or mtime and size of a local file."""
+    """Changes when the object is overwritten, and only then: the server's ETag, else time of change and size."""
 
 
 def _protocol(uri: str) -> str:
@@ -99,7 +102,14 @@ def stat(uri: str) -> ObjectStat:
         status = Path(path).stat()
         return ObjectStat(status.st_size, f"{status.st_mtime_ns}-{status.st_size}")
     info = filesystem.info(path)
-    return ObjectStat(int(info["size"]), str(info.get("ETag") or filesystem.ukey(path)).strip('"'))
+    return ObjectStat(int(info["size"]), _etag(info) or str(filesystem.ukey(path)))
+
+
+def _etag(info: Mapping[str, Any]) -> str:
+    """Of what a filesystem says of an object; "" where it says neither. The rest (times of access, say) may change."""
+    tag = next((info[name] for name in _ETAGS if info.get(name)), "")
+    changed = next((f"{info[name]}-{info['size']}" for name in _CHANGED if info.get(name)), "")
+    return str(tag).strip('"') or changed
 
 
 def list_uris(where: str) -> list[str]:

@@ -12,10 +12,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from pipelines.storage import objects, transfers
-from pipelines.storage.clients import ByteRange
+from pipelines.storage.clients import DEFAULT, ByteRange, Network
 from pipelines.storage.objects import ObjectStat
 from pipelines.storage.stats import Counters
-from pipelines.storage.transfers import DEFAULT, Network
 
 KEPT_BLOCKS = 256
 
@@ -25,7 +24,8 @@ def fetch(ranges: Sequence[ByteRange], counters: Counters, network: Network = DE
 
     A future raises ImageError missing, denied, stale (another etag), truncated (the object ends before the range does)
     or unreadable (anything else, after `network.attempts`), with the range in its reason. One that is cancelled before
-    its request is sent stays unsent. What a future calls back runs in the thread that reads: it must be short.
+    its request is sent stays unsent. Returns before any byte has come, but what opens a storage (credentials, say) is
+    waited for. What a future calls back runs in the thread that reads: it must be short.
     """
     futures: list[Future[bytes]] = [Future() for _ in ranges]
     remote: list[transfers.Job] = []

@@ -7,6 +7,7 @@ as obstore does. A store belongs to one process.
 import functools
 import os
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
 CONNECT_S = 5.0
 CREDENTIALS_S = 300.0  # until botocore is asked again, which renews them earlier than this before their end
+NO_CREDENTIALS_S = 10.0  # until they are looked for again where there were none: that may take seconds, for each object
 KINDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}
 
 _ONLY_FSSPEC = {"gs": "STORAGE_EMULATOR_HOST", "az": "AZURE_STORAGE_CONNECTION_STRING"}  # variables obstore cannot read
@@ -93,17 +95,17 @@ def _store(kind: str, where: str, variables: Environment, timeout_s: float) -> A
             container, _, host = where.partition("@")
             account = {"account_name": host.partition(".")[0]} if host else {}
             return AzureStore(container, **account, **options)
-    if (settings := _aws(variables)) is None:
+    if (settings := _aws(variables, int(time.monotonic() / NO_CREDENTIALS_S))) is None:
         raise PermissionError("there are no AWS credentials in the environment, the profile or the instance")
     return S3Store(where, **settings, virtual_hosted_style_request=False, **options)
 
 
 @functools.lru_cache(maxsize=8)
-def _aws(variables: Environment) -> dict[str, Any] | None:
+def _aws(variables: Environment, moment: int) -> dict[str, Any] | None:
     """Endpoint, region and credentials as botocore finds them, and s3fs with it; None without credentials."""
     import botocore.session  # takes a while, and only S3 needs it
 
-    del variables  # botocore reads them itself
+    del variables, moment  # botocore reads the variables itself
     session = botocore.session.Session()
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION", "us-east-1")
     credentials = session.get_credentials()

@@ -13,12 +13,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
+
+from obstore.exceptions import NotSupportedError
 
 from pipelines.errors import ImageError
 from pipelines.storage import clients, objects, stores
-from pipelines.storage.clients import ByteRange
+from pipelines.storage.clients import ByteRange, Client, Network
 from pipelines.storage.images import image_error
 from pipelines.storage.objects import ObjectStat
 from pipelines.storage.stats import Counters
@@ -28,22 +31,10 @@ FSSPEC_THREADS = 32
 BACKOFF_S = 0.2  # before the second attempt, doubled before each further one; times 0.5 to 1.5 by chance
 SETTLE_S = 0.1  # what obstore needs to notice that nobody waits for it any more
 
+WHOLE = 16 << 20  # bytes of an object of which parts are cut out where the server knows no ranges
+
 T = TypeVar("T")
 Job = tuple[ByteRange, "Future[bytes]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """How patient a process is, and how much it asks for at once."""
-
-    timeout_s: float = 10.0
-    """Of one request: to its answer, and between two pieces of it."""
-    attempts: int = 4
-    in_flight: int = 96
-    """Requests of this process at once."""
-
-
-DEFAULT = Network()
 
 
 def read_files(jobs: Mapping[str, Sequence[Job]], counters: Counters) -> None:
@@ -53,9 +44,16 @@ def read_files(jobs: Mapping[str, Sequence[Job]], counters: Counters) -> None:
 
 
 def read_objects(jobs: Sequence[Job], counters: Counters, network: Network) -> None:
-    """Begins to read ranges of objects."""
+    """Begins to read ranges of objects. Storages are opened here, in the caller's thread: that blocks for a while."""
     call = _Call(_reader(), counters, network, stores.environment())
-    call.reader.loop.call_soon_threadsafe(call.reader.begin, [call.read(*job) for job in jobs])
+    begun = []
+    for wanted, future in jobs:
+        try:
+            begun.append((call.read(call.client(wanted.uri), wanted, future), future))
+        except Exception as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_image_error(wanted.uri, error, wanted))
+    call.reader.begin(begun)
 
 
 def stat_file(uri: str, counters: Counters) -> ObjectStat:
@@ -70,28 +68,47 @@ def stat_file(uri: str, counters: Counters) -> ObjectStat:
 def stat_object(uri: str, counters: Counters, network: Network) -> ObjectStat:
     """The stat of an object, waited for, or ImageError."""
     call = _Call(_reader(), counters, network, stores.environment())
-    return asyncio.run_coroutine_threadsafe(call.stat(uri), call.reader.loop).result()
+    future: Future[ObjectStat] = Future()
+    try:
+        client = call.client(uri)
+    except Exception as error:
+        raise _image_error(uri, error) from error
+    call.reader.begin([(call.stat(client, uri), future)])
+    return future.result()
 
 
 def _read_file(uri: str, jobs: Sequence[Job], counters: Counters) -> None:
     """Settles the futures of all ranges of one local file, which is opened once."""
     jobs = [job for job in jobs if job[1].set_running_or_notify_cancel()]
-    began = time.perf_counter()
     try:
-        parts, found = clients.read_file(uri, [wanted for wanted, _ in jobs])
-    except Exception as error:
-        for wanted, future in jobs:
-            future.set_exception(_image_error(uri, error, wanted))
-        return
-    counters.add(requests=len(jobs), bytes_read=sum(map(len, parts)), wait_s=time.perf_counter() - began)
-    for (wanted, future), part in zip(jobs, parts, strict=True):
-        try:
-            clients.check_etag(found, wanted.etag)
-            clients.check_length(part, wanted, found)
-        except (clients.StaleError, clients.ShortError) as error:
-            future.set_exception(_image_error(uri, error, wanted))
+        parts = _parts(uri, [wanted for wanted, _ in jobs], counters)
+    except BaseException as error:  # that nobody foresaw
+        parts = [error] * len(jobs)
+    for (_, future), part in zip(jobs, parts, strict=True):
+        if isinstance(part, BaseException):
+            future.set_exception(part)
         else:
             future.set_result(part)
+
+
+def _parts(uri: str, ranges: Sequence[ByteRange], counters: Counters) -> "list[bytes | BaseException]":
+    """Of each range of a local file its bytes, or what is wrong with it."""
+    began = time.perf_counter()
+    try:
+        parts, found = clients.read_file(uri, ranges)
+    except Exception as error:
+        return [_image_error(uri, error, wanted) for wanted in ranges]
+    counters.add(requests=len(ranges), bytes_read=sum(map(len, parts)), wait_s=time.perf_counter() - began)
+    return [_checked(part, wanted, found) for part, wanted in zip(parts, ranges, strict=True)]
+
+
+def _checked(part: bytes, wanted: ByteRange, found: ObjectStat) -> bytes | ImageError:
+    try:
+        clients.check_etag(found, wanted.etag)
+        clients.check_length(part, wanted, found)
+    except (clients.StaleError, clients.ShortError) as error:
+        return _image_error(wanted.uri, error, wanted)
+    return part
 
 
 def _image_error(uri: str, error: Exception, wanted: ByteRange | None = None, attempts: int = 1) -> ImageError:
@@ -103,14 +120,14 @@ def _image_error(uri: str, error: Exception, wanted: ByteRange | None = None, at
 
 
 class _Reader:
-    """What a process reads with: an event loop in a thread, threads for what blocks, and a place a request."""
+    """What a process reads with: an event loop in a thread, threads for files, and a place a request."""
 
     def __init__(self) -> None:
         self.files = ThreadPoolExecutor(FILE_THREADS, "ranges-file")
-        self.blocking = ThreadPoolExecutor(FSSPEC_THREADS, "ranges-fsspec")
+        self.blocking = asyncio.Semaphore(FSSPEC_THREADS)
         self.loop = asyncio.new_event_loop()
         self._places: dict[int, asyncio.Semaphore] = {}
-        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them only weakly
+        self._tasks: set[asyncio.Task[Any]] = set()  # the loop itself holds them only weakly
         self._thread = threading.Thread(target=self.loop.run_forever, name="ranges", daemon=True)
         self._thread.start()
 
@@ -120,12 +137,25 @@ class _Reader:
             self._places[network.in_flight] = asyncio.Semaphore(network.in_flight)
         return self._places[network.in_flight]
 
-    def begin(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-        """Starts them in the loop, which calls this."""
-        for coroutine in work:
+    def begin(self, work: "Sequence[tuple[Coroutine[Any, Any, T], Future[T]]]") -> None:
+        """Starts coroutines in the loop, each of which settles its future, however it ends."""
+        self.loop.call_soon_threadsafe(self._begin, work)
+
+    def _begin(self, work: "Sequence[tuple[Coroutine[Any, Any, T], Future[T]]]") -> None:
+        for coroutine, future in work:
             task = self.loop.create_task(coroutine)
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._end, future))
+
+    def _end(self, future: "Future[T]", task: "asyncio.Task[T]") -> None:
+        self._tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if future.cancelled() or not (future.running() or future.set_running_or_notify_cancel()):
+            return
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
 
     def close(self) -> None:
         """Gives up what is under way: threads of obstore that answer to an ending interpreter would abort it."""
@@ -150,32 +180,29 @@ class _Call:
     network: Network
     variables: stores.Environment
 
-    async def read(self, wanted: ByteRange, future: "Future[bytes]") -> None:
-        """Settles the future, whatever happens."""
-        async with self.reader.place(self.network):  # between attempts too: a storage in trouble is asked less
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(await self._bytes(wanted))
-            except BaseException as error:
-                future.set_exception(error)
+    def client(self, uri: str) -> Client:
+        """Of an object. It blocks while a storage is opened: never in the loop."""
+        return clients.client(uri, self.variables, self.network, self.reader.blocking)
 
-    async def stat(self, uri: str) -> ObjectStat:
+    async def read(self, client: Client, wanted: ByteRange, future: "Future[bytes]") -> bytes:
+        """Exactly these bytes, or ImageError; nothing is asked for if the future is cancelled by then."""
+        async with client.place, self.reader.place(self.network):  # between attempts too: one in trouble is asked less
+            return await self._bytes(client, wanted) if future.set_running_or_notify_cancel() else b""
+
+    async def stat(self, client: Client, uri: str) -> ObjectStat:
         """Size and etag, or ImageError."""
-        async with self.reader.place(self.network):
+        async with client.place, self.reader.place(self.network):
             try:
-                return await self._patiently(self._client(uri).stat)
+                return await self._patiently(client.stat)
             except Exception as error:
                 raise _image_error(uri, error, None, self.network.attempts) from error
 
-    def _client(self, uri: str) -> clients.Client:
-        return clients.client(uri, self.variables, self.network.timeout_s, self.reader.blocking)
-
-    async def _bytes(self, wanted: ByteRange) -> bytes:
+    async def _bytes(self, client: Client, wanted: ByteRange) -> bytes:
         try:
-            client = self._client(wanted.uri)
-            data = await self._patiently(lambda: client.get(wanted))
-            self.counters.add(bytes_read=len(data))
+            try:
+                data = await self._get(client, wanted)
+            except NotSupportedError:
+                data = await self._get_whole(client, wanted)
             if wanted.etag and not client.compares_etags:
                 found = await self._patiently(client.stat)
                 clients.check_etag(found, wanted.etag)
@@ -183,6 +210,24 @@ class _Call:
         except Exception as error:
             raise _image_error(wanted.uri, error, wanted, self.network.attempts) from error
         return data
+
+    async def _get(self, client: Client, wanted: ByteRange) -> bytes:
+        data = await self._patiently(lambda: client.get(wanted))
+        self.counters.add(bytes_read=len(data))
+        return data
+
+    async def _get_whole(self, client: Client, wanted: ByteRange) -> bytes:
+        """From a server without ranges: cut out of the whole object, unless that is large and a part is wanted."""
+        found = await self._patiently(client.stat)
+        if found.size > WHOLE and (wanted.start, wanted.end or found.size) != (0, found.size):
+            raise NotSupportedError(
+                f"its server sends no part of an object, only all {found.size} bytes: "
+                "copy it to a disk, or put it on a server that answers ranges (nginx, or an object store)"
+            )
+        data = await self._get(client, replace(wanted, start=0, end=None))
+        part = data[wanted.start : wanted.end]
+        clients.check_length(part, wanted, ObjectStat(len(data), wanted.etag))
+        return part
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer to a request, which is sent again while that may help."""

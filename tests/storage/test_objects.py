@@ -1,13 +1,16 @@
 """The same behaviour on local files, in memory and on S3."""
 
+import itertools
 import time
 from pathlib import Path
 
 import fsspec
 import pyarrow.fs as pafs
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from pipelines.storage import objects
+from pipelines.storage.objects import ObjectStat
 
 NAMES = ["a b.txt", "100%.txt", "a%20b.txt", "ünï/é.txt", "deep/er/x.txt", "x#y.txt"]
 
@@ -105,6 +108,28 @@ def test_the_etag_changes_with_the_content(base: str) -> None:
     assert first
     assert '"' not in first
     assert objects.stat(uri).etag != first
+
+
+def test_reading_leaves_the_etag_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filesystems of SFTP and SMB say when a file was last read, beside when it was written."""
+    written = {"size": 3, "mtime": "12:00"}
+    reads = itertools.count()
+
+    class Files(MemoryFileSystem):
+        protocol = "timed"
+
+        def info(self, path: str, **more: object) -> dict[str, object]:
+            return {"name": path, "type": "file", "time": next(reads), **written}
+
+    fsspec.register_implementation("timed", Files, clobber=True)
+    first = objects.stat("timed://x")
+    assert objects.stat("timed://x") == first
+    for name, value in (("mtime", "12:01"), ("size", 4), ("ETag", '"a"'), ("ETag", '"b"')):
+        monkeypatch.setitem(written, name, value)
+        assert objects.stat("timed://x").etag != first.etag
+        first = objects.stat("timed://x")
+    monkeypatch.setitem(written, "mtime", "12:02")
+    assert objects.stat("timed://x") == ObjectStat(4, "b")
 
 
 def test_arrow_sees_the_same_files(filled: str) -> None:

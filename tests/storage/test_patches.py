@@ -363,6 +363,7 @@ def test_reading_from_s3(s3: str, refs: dict[str, ImageRef]) -> None:
     assert torch.equal(patches, expected)
     assert torch.equal(inside, expected_inside)
     objects.write_bytes(uri, encoded(scene(61, 83, 5), "jpg"))
+    assert torch.equal(reader.read([image], centres)[0], expected), "of the image referred to, since it is kept"
     with pytest.raises(ImageError, match="etag") as caught:
-        reader.read([image], centres)
+        PatchReader(16).read([image], centres)
     assert caught.value.status == "stale"

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.errors import ImageError
-from pipelines.storage import objects, ranges
+from pipelines.storage import objects, ranges, transfers
 from pipelines.storage.ranges import ByteRange, Network, fetch
 from pipelines.storage.stats import Counters
 from tests.storage.web import DATA, SIZE, Web, failed
@@ -121,6 +123,31 @@ def test_an_unknown_protocol_is_an_error_at_once() -> None:
     assert "nosuch" in str(error)
 
 
+# What fsspec alone reads
+
+
+class Slow(MemoryFileSystem):
+    """Takes its time."""
+
+    protocol = "slow"
+
+    def cat_file(self, path: str, *span: object, **more: object) -> bytes:
+        time.sleep(0.4)
+        return super().cat_file(path, *span, **more)
+
+
+def test_the_time_of_a_request_begins_when_a_thread_is_free() -> None:
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    objects.write_bytes("slow://x", DATA)
+    counters = Counters()
+    asked = [ByteRange("slow://x", i, i + 10) for i in range(4 * transfers.FSSPEC_THREADS)]
+    got = [future.result(60) for future in fetch(asked, counters, Network(timeout_s=1.2))]
+    assert got == [DATA[i : i + 10] for i in range(len(asked))]
+    stats = counters.snapshot()
+    assert (stats.requests, stats.retries) == (len(asked), 0)
+    assert stats.wait_s < 1.2 * len(asked)
+
+
 # The web's servers
 
 
@@ -145,13 +172,35 @@ def test_weak_and_missing_etags_are_never_sent(web: Web, weak: Callable[[bytes],
     assert {if_match for _, _, if_match in web.asked} == {None}
 
 
-def test_a_server_without_ranges_hands_out_whole_objects_alone(web: Web) -> None:
+def test_a_server_without_ranges_hands_out_whole_objects(web: Web) -> None:
     web.honours_ranges = False
-    uri = web.put("/x", DATA)
-    assert fetch([ByteRange(uri, etag=ranges.stat(uri).etag)], Counters())[0].result(60) == DATA
-    error = failed(ByteRange(uri, 5, 10))
+    uri, counters = web.put("/x", DATA), Counters()
+    etag = ranges.stat(uri).etag
+    assert fetch([ByteRange(uri, 0, SIZE, etag)], counters)[0].result(60) == DATA
+    assert counters.snapshot().requests == len(web.asked) - 1 == 3  # refused, its size, all of it
+    asked = [ByteRange(uri, etag=etag), ByteRange(uri, 5, 10, etag), ByteRange(uri, SIZE - 5)]
+    assert [future.result(60) for future in fetch(asked, Counters())] == [DATA, DATA[5:10], DATA[-5:]]
+    assert failed(ByteRange(uri, 5, SIZE + 1, etag)).status == "truncated"
+    web.put("/x", DATA[::-1])
+    assert failed(ByteRange(uri, 5, 10, etag)).status == "stale"
+
+
+def test_a_server_without_ranges_is_not_asked_for_parts_of_what_is_large(web: Web) -> None:
+    web.honours_ranges = False
+    large = bytes(transfers.WHOLE + 1)
+    uri, counters = web.put("/x", large), Counters()
+    error = failed(ByteRange(uri, 0, transfers.WHOLE), Network(), counters)
     assert error.status == "unreadable"
-    assert "Range request not supported" in str(error)
+    assert "server that answers ranges" in str(error)
+    assert counters.snapshot().bytes_read == 0
+    assert fetch([ByteRange(uri, 0, len(large))], Counters())[0].result(60) == large
+
+
+def test_a_slow_body_is_waited_for_where_many_share_the_line(web: Web) -> None:
+    web.piece_s = 0.1
+    wanted = ByteRange(web.put("/x", DATA), 0, SIZE)
+    assert fetch([wanted], Counters(), Network(timeout_s=0.4, attempts=1))[0].result(60) == DATA
+    assert "too slowly" in str(failed(wanted, Network(timeout_s=0.4, attempts=1, in_flight=1)))
 
 
 def test_a_signed_url_goes_out_as_it_is_and_only_by_get(web: Web) -> None:

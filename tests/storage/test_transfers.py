@@ -1,12 +1,15 @@
 """Faults of the network, accounts and processes: what can be recovered from is, all is counted, nothing hangs."""
 
+import asyncio
 import functools
+import json
 import multiprocessing
 import os
 import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import fsspec
 import pytest
 
 from pipelines.errors import ImageError
-from pipelines.storage import objects, ranges
+from pipelines.storage import clients, objects, ranges, stores, transfers
 from pipelines.storage.ranges import ByteRange, Network, fetch
 from pipelines.storage.stats import Counters
 from tests.s3.proxy import Fault, Proxy, most_at_once, round_trips
@@ -22,6 +25,15 @@ from tests.storage.web import DATA, Web, failed
 
 ROOT = Path(__file__).parents[2]
 QUICK = Network(timeout_s=0.5, attempts=2)
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    """Waits for what comes by itself."""
+    for _ in range(500):
+        if holds():
+            return
+        time.sleep(0.02)
+    raise AssertionError("It did not come in 10 seconds.")
 
 
 @pytest.mark.parametrize("kind", ["503", "reset", "truncate", "stall"])
@@ -107,6 +119,27 @@ def test_what_is_cancelled_in_time_is_not_asked_for(proxy: Proxy, uri: str) -> N
     assert [passed.range for passed in proxy.log] == ["bytes=0-0", "bytes=9-9"]
 
 
+def test_what_waits_for_its_place_is_settled_too(web: Web) -> None:
+    web.answer_s = 1.0
+    first, second = fetch([ByteRange(web.put("/x", DATA), 0, 10)] * 2, Counters(), Network(in_flight=1))
+    _until(first.running)
+    reader = transfers._reader()
+    asyncio.run_coroutine_threadsafe(reader._give_up(), reader.loop).result(10)
+    assert [isinstance(future.exception(5), asyncio.CancelledError) for future in (first, second)] == [True, True]
+
+
+def test_what_nobody_foresaw_is_settled_too(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: Exception) -> None:
+        raise NameError(f"unforeseen, of {error}")
+
+    monkeypatch.setattr(clients, "judge", fails)
+    for uri in (str(tmp_path / "none"), f"{web.url}/none"):
+        with pytest.raises(NameError, match="unforeseen"):
+            fetch([ByteRange(uri, 0, 1)], Counters())[0].result(10)
+        with pytest.raises(NameError, match="unforeseen"):
+            ranges.stat(uri)
+
+
 # Who one is
 
 
@@ -136,6 +169,37 @@ def test_without_an_account_all_is_denied(uri: str) -> None:
         error = failed(wanted, Network(), counters)
         assert error.status == "denied"
         assert "no AWS credentials" in str(error)
+
+
+@pytest.mark.usefixtures("no_account")
+def test_keys_that_come_later_are_found(
+    uri: str, no_account: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "NO_CREDENTIALS_S", 0.1)
+    assert failed(ByteRange(uri, 0, 10)).status == "denied"
+    lines = [f"{name.lower()} = {value}" for name, value in no_account.items()]
+    (tmp_path / "credentials").write_text("\n".join(["[default]", *lines]))
+    time.sleep(0.2)
+    assert fetch([ByteRange(uri, 0, 10)], Counters())[0].result(60) == DATA[:10]
+
+
+def test_keys_that_take_long_hold_up_no_other(
+    web: Web, uri: str, no_account: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, secret = no_account.values()
+    (tmp_path / "keys").write_text(json.dumps({"Version": 1, "AccessKeyId": key, "SecretAccessKey": secret}))
+    wait = f"touch {tmp_path}/asked; until [ -e {tmp_path}/go ]; do sleep 0.05; done; cat {tmp_path}/keys"
+    (tmp_path / "find.sh").write_text(wait)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = sh {tmp_path}/find.sh\n")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(lambda: fetch([ByteRange(uri, 5, 10)], Counters())[0].result(60))
+        try:
+            _until((tmp_path / "asked").exists)
+            assert fetch([ByteRange(web.put("/x", DATA), 0, 10)], Counters())[0].result(5) == DATA[:10]
+        finally:
+            (tmp_path / "go").touch()
+        assert slow.result(60) == DATA[5:10]
 
 
 def test_a_wrong_key_is_denied(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,3 +276,18 @@ futures[0].result(20)
 print(sum(future.done() for future in futures) < 500)
 """)
     assert said == "True\n"
+
+
+def test_a_process_ends_with_a_thread_stuck() -> None:
+    said = run("""
+import time
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+class Stuck(MemoryFileSystem):
+    protocol = "stuck"
+    def cat_file(self, *span, **more):
+        time.sleep(3600)
+fsspec.register_implementation("stuck", Stuck)
+print(fetch([ByteRange("stuck://x", 0, 1)], Counters(), Network(0.2, attempts=1))[0].exception(20).status)
+""")
+    assert said == "unreadable\n"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -26,6 +27,10 @@ class Web(ThreadingHTTPServer):
 
     daemon_threads = True
     honours_ranges = True
+    answer_s = 0.0
+    """To an answer."""
+    piece_s = 0.0
+    """To each tenth of its body."""
     etag: Callable[[bytes], str] | None = staticmethod(lambda data: f'"{hashlib.md5(data).hexdigest()}"')
     refuses: dict[str, int]
 
@@ -50,6 +55,7 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         web = self.server
+        time.sleep(web.answer_s)
         web.asked.append((self.command, self.path, self.headers["If-Match"]))
         found = web.objects.get(self.path)
         if self.command in web.refuses or found is None:
@@ -74,4 +80,7 @@ class _Answer(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            step = max(1, len(body) // 10 if self.server.piece_s else len(body))
+            for start in range(0, len(body), step):
+                time.sleep(self.server.piece_s)
+                self.wfile.write(body[start : start + step])
