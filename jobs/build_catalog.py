@@ -46,9 +46,10 @@ class Options:
     view_size: tuple[int, int] | None = None
     """Height and width of the low-resolution view; what suits the data set when not given."""
     convert: str | None = None
-    """Folder or URI: write each image there as a tiled pyramid first, and catalog these. Resumes."""
+    """Folder or URI, not among the images: make each a tiled pyramid there first, and catalog these. Resumes."""
     codec: Codec = "jpeg"
-    """Of `--convert`: JPEG quality 90, or lossless zstd; grey and 16 bit are lossless always."""
+    """Of `--convert`: JPEG quality 90, or lossless zstd. Lossless always: grey, masks, palettes, 16 bit.
+    (Of 16-bit RGB in TIFF; in PNG it is read as 8 bit, and kept as that.)"""
     checksums: bool = False
     """Keep a crc32c of each tile, by which readers notice flipped bytes. Reads every byte of the images once."""
     seed: int = 0

@@ -55,15 +55,21 @@ def build_catalog(
         view_size: (height, width) of the views; the source's own when not given.
         convert: write each image as a tiled pyramid below this folder or URI first, and refer to these; those that a
             former run has written are kept.
-        codec: of the pyramids; only 8-bit RGB can be JPEG.
+        codec: of the pyramids; only 8-bit colour can be JPEG.
         checksums: keep a crc32c of every tile, for which every byte of the images is read.
         overwrite: replace the catalog that is there.
         limit: take this many images, evenly spread over the source's list.
 
     Raises:
-        CatalogError: there is nothing to read, two images have one id, or `out` is not empty.
+        CatalogError: there is nothing to read, two images have one id, `out` is not empty, or `convert` would list
+            or write what it should not.
+        OSError: an image or the catalog cannot be written.
     """
-    entries = _spread(_checked(source.entries(), source), limit)
+    convert = convert and objects.absolute(convert)
+    entries = _checked(source.entries(), source)
+    if convert:
+        _check_targets(entries, convert)
+    entries = _spread(entries, limit)
     view_size = view_size or source.view_size
     if min(view_size) < 1:
         raise CatalogError(f"view of {view_size}", "it has no pixels", "Give --view-size a height and a width.")
@@ -71,7 +77,6 @@ def build_catalog(
     filesystem, path = objects.arrow_filesystem(out)
     with _in_order():
         rows = ray.data.from_arrow(_blocks(entries, view_size, 1 if convert else MIN_ROWS))
-    convert = convert and objects.absolute(convert)
     wanted = {"view_size": view_size, "convert": convert, "codec": codec, "checksums": checksums}
     rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted)
     rows.write_parquet(path, filesystem=filesystem)
@@ -132,6 +137,8 @@ def _row(
         read |= {"status": "ok", "reason": ""}
     except ImageError as error:
         read = {**_UNREAD, "status": error.status, "reason": error.reason}
+    except MemoryError as error:  # numpy's says how much was wanted
+        read = {**_UNREAD, "status": "too_large", "reason": f"out of memory: {error}"}
     stats = counters.snapshot()
     cost = {"requests": stats.requests, "bytes_read": stats.bytes_read, "seconds": time.perf_counter() - began}
     return {**entry, **read, **cost}
@@ -141,7 +148,8 @@ def _convert(
     uri: str, target: str, codec: Codec, counters: Counters, view_size: tuple[int, int], checksums: bool
 ) -> dict[str, Any]:
     with converted(uri, target, counters, codec=codec) as nearest:
-        read = _read(nearest, counters, view_size, checksums)
+        of_storage = counters if nearest == target else Counters()  # a temporary file costs no requests
+        read = _read(nearest, of_storage, view_size, checksums)
     stored = stat(target, counters=counters)
     return {**read, "uri": target, "etag": stored.etag, "n_bytes": stored.size, "source_uri": uri}
 
@@ -173,6 +181,18 @@ def _checked(entries: Sequence[Entry], source: Source) -> Sequence[Entry]:
             raise CatalogError(str(source), f"two images are called {entry.image_id!r}", "Rename or remove one.")
         seen.add(entry.image_id)
     return entries
+
+
+def _check_targets(entries: Sequence[Entry], convert: str) -> None:
+    """CatalogError where pyramids would be made of pyramids, or be written outside of their folder."""
+    below = objects.join(convert, "")
+    for entry in entries:
+        if objects.absolute(entry.uri).startswith(below):
+            reason = f"it holds images of the source, as {entry.uri}"
+            raise CatalogError(convert, reason, "Choose a --convert that is not among the images, and remove this one.")
+        if ".." in entry.image_id.split("/"):
+            reason = "its name leads out of the folder of --convert"
+            raise CatalogError(entry.image_id, reason, "Name it by its whole path or URI.")
 
 
 def _spread(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:

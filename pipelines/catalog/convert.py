@@ -1,7 +1,12 @@
 """An image from anywhere -> a tiled pyramid anywhere else, of which a patch costs the tiles that it touches.
 
 TIFFs and slides pass through by bands: their size is not bounded by memory. Other formats are decoded whole, up to
-`images.MAX_PIXELS`. 8-bit RGB becomes JPEG unless asked otherwise, whatever it was; grey and 16 bit stay lossless.
+`images.MAX_PIXELS`. 8-bit colour becomes JPEG unless asked otherwise, whatever it was. Lossless always:
+
+    grey          one value a pixel, 8 or 16 bit, larger is brighter; masks of 1 bit become 0 and 255
+    palettes      as RGB
+    16-bit RGB    of TIFF without alpha as it is; of PNG, and with alpha, the 8 bit that `images` makes of it. Of
+                  JPEG 2000 and PPM it counts as 8-bit colour
 """
 
 import json
@@ -54,7 +59,7 @@ def converted(
 def _write(uri: str, path: str, told: dict[str, Any], counters: Counters, network: Network) -> None:
     image = open_image(uri, counters, network)
     bands = (band for _, band in image.bands(0, False))
-    settings = {name: told[name] for name in ("codec", "quality", "tile")}
+    settings = {name: told[name] for name in ("quality", "tile")} | {"codec": "zstd" if image.exact else told["codec"]}
     write_pyramid(bands, image.sizes[0], path, **settings, description=json.dumps(told))
 
 
@@ -68,5 +73,5 @@ def _description(target: str, counters: Counters, network: Network) -> Any:
         if error.status not in ("missing", "denied"):  # who may not list, is refused what is not there
             raise
         return None
-    except Exception:  # another file of this name, of which reading may raise anything: it is replaced
+    except Exception:  # another file of this name, to be replaced: damage raises IndexError, TypeError, struct.error...
         return None

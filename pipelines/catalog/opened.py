@@ -8,19 +8,23 @@ from itertools import groupby
 import google_crc32c
 import numpy as np
 
-from pipelines.storage import images, slides, tiff, tiff_header
-from pipelines.storage.colours import MIN_IS_BLACK, RGB
+from pipelines.storage import images, slides, tiff, tiff_header, tiff_tiles
+from pipelines.storage.bands import read_bands
+from pipelines.storage.colours import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, RGB, ColourSpace
 from pipelines.storage.layouts import SLIDE_TILE, ImageRef, checksum
 from pipelines.storage.objects import ObjectStat
-from pipelines.storage.plan import coalesce
+from pipelines.storage.plan import MAX_RANGE, coalesce
 from pipelines.storage.ranges import DEFAULT, ByteRange, Network, RangeFile, fetch, stat
 from pipelines.storage.stats import Counters
 from pipelines.storage.tiff import Level, TiffIndex
-from pipelines.storage.tiles import read_bands
 from pipelines.storage.views import AreaFilter
 
 VIEW_MARGIN = 4
 RANGES_AT_ONCE = 8  # of 8 MiB at most, where every byte is read
+BLOCK = 2**16  # of an object of which only parts are read
+
+_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
+_GREY = (MIN_IS_WHITE, MIN_IS_BLACK)
 
 Bands = Iterator[tuple[int, np.ndarray]]
 """(top, rows [h, W, 3], or [h, W] of grey), from top to bottom."""
@@ -42,6 +46,8 @@ class Opened:
     """Where its tiles or strips lie."""
     checksum: bytes = b""
     """Of an object that was read whole."""
+    exact: bool = False
+    """Whether its values may be more than looks: those of a palette, or what was 16 bit. Not to be made JPEG."""
 
     def view(self, view_size: tuple[int, int]) -> np.ndarray:
         """The view uint8 [h, w, 3], of the smallest level at least VIEW_MARGIN times as large, else of the full size.
@@ -63,24 +69,34 @@ def open_image(uri: str, counters: Counters, network: Network = DEFAULT) -> Open
     found = stat(uri, network, counters)
     if slides.is_slide(uri):
         return _slide(uri, found)
-    file = RangeFile(uri, found, counters, network)
-    if tiff.is_tiff(file.read(8)):
+    file = RangeFile(uri, found, counters, network, _block(uri, found.size))
+    start = file.read(images.START)
+    if tiff.is_tiff(start):
         index = tiff.read_index(file, uri)
         if index is not None:
             return _indexed(uri, found, index, counters, network)
+    images.check_start(start, found.size, uri)
     file.seek(0)
     return _whole(uri, found, file.read())
+
+
+def _block(uri: str, n_bytes: int) -> int:
+    """Bytes to ask for at once: all of a small object that is no TIFF by its name. A wrong guess costs bytes alone."""
+    return n_bytes if 0 < n_bytes <= MAX_RANGE and not uri.lower().endswith(_TIFF_SUFFIXES) else BLOCK
 
 
 def _indexed(uri: str, found: ObjectStat, index: TiffIndex, counters: Counters, network: Network) -> Opened:
     sizes = tuple((level.height, level.width) for level in index.levels)
 
     def bands(level: int, rgb: bool) -> Bands:
-        image = ImageRef(uri, *sizes[0], etag=found.etag)
-        as_rgb = rgb or not _loses_by_rgb(index.levels[level])
-        return read_bands(image, index, level, counters, network, rgb=as_rgb)
+        image, space = ImageRef(uri, *sizes[0], etag=found.etag), _space(index.levels[level])
+        as_rgb = rgb or not _is_deep(space)
+        for top, band in read_bands(image, index, level, counters, network, rgb=as_rgb):
+            yield top, band if rgb else _kept(band, space)
 
-    return Opened(uri, found, _layout(index.levels[0]), sizes, bands, index)
+    full = _space(index.levels[0])
+    exact = full.bits == 16 or full.photometric == PALETTE
+    return Opened(uri, found, _layout(index.levels[0]), sizes, bands, index, exact=exact)
 
 
 def _layout(level: Level) -> str:
@@ -89,20 +105,30 @@ def _layout(level: Level) -> str:
     return "strips" if level.grid[0] > 1 else "whole"
 
 
-def _loses_by_rgb(level: Level) -> bool:
-    """Whether its samples are grey or RGB that uint8 RGB would repeat or cut; everything else is converted to it."""
-    page = tiff_header.page_of(level.header)
-    kind = int(page.photometric), page.samplesperpixel, page.bitspersample
-    return kind in ((MIN_IS_BLACK, 1, 8), (MIN_IS_BLACK, 1, 16), (RGB, 3, 16))
+def _space(level: Level) -> ColourSpace:
+    return tiff_tiles.colour_space(tiff_header.page_of(level.header))
+
+
+def _is_deep(space: ColourSpace) -> bool:
+    """Whether uint8 RGB would cut its samples, and they mean something without conversion."""
+    return space.bits == 16 and space.photometric in (*_GREY, RGB) and not space.alpha
+
+
+def _kept(band: np.ndarray, space: ColourSpace) -> np.ndarray:
+    """What is to be stored of a band of RGB, or of samples as they are: one value of grey, larger is brighter."""
+    if space.photometric not in _GREY:
+        return band[..., :3]
+    turned = space.photometric == MIN_IS_WHITE and _is_deep(space)
+    return ~band[..., 0] if turned else band[..., 0]
 
 
 def _whole(uri: str, found: ObjectStat, data: bytes) -> Opened:
-    pixels = images.decode_stored(data, uri)
+    pixels, exact = images.decode_stored(data, uri)
 
     def bands(level: int, rgb: bool) -> Bands:
         yield 0, images.as_rgb(pixels) if rgb else pixels
 
-    return Opened(uri, found, "whole", (pixels.shape[:2],), bands, checksum=checksum(data))
+    return Opened(uri, found, "whole", (pixels.shape[:2],), bands, checksum=checksum(data), exact=exact)
 
 
 def _slide(uri: str, found: ObjectStat) -> Opened:
@@ -136,12 +162,13 @@ def _checksums(
     image: Opened, spans: list[tuple[int, int]], counters: Counters, network: Network
 ) -> Iterator[tuple[tuple[int, int], int]]:
     units = coalesce(spans)
-    starts = [start for start, _ in units]
-    members = [list(group) for _, group in groupby(spans, lambda span: bisect_right(starts, span[0]))]
-    for first in range(0, len(units), RANGES_AT_ONCE):
-        chosen = slice(first, first + RANGES_AT_ONCE)
-        ranges = [ByteRange(image.uri, *unit, image.stat.etag) for unit in units[chosen]]
-        for wanted, coming, inside in zip(ranges, fetch(ranges, counters, network), members[chosen], strict=True):
+    starts = [start for start, _ in units]  # of two units with one start the second covers both
+    of_unit = groupby(spans, lambda span: units[bisect_right(starts, span[0]) - 1])
+    members = [(unit, list(group)) for unit, group in of_unit]
+    for first in range(0, len(members), RANGES_AT_ONCE):
+        chosen = members[first : first + RANGES_AT_ONCE]
+        ranges = [ByteRange(image.uri, *unit, image.stat.etag) for unit, _ in chosen]
+        for wanted, coming, (_, inside) in zip(ranges, fetch(ranges, counters, network), chosen, strict=True):
             data = memoryview(coming.result())
             for start, end in inside:
                 segment = data[start - wanted.start : end - wanted.start]

@@ -73,7 +73,7 @@ def _colours(values: np.ndarray, space: ColourSpace) -> np.ndarray:
         case 0:
             return np.repeat(255 - values, 3, axis=2)
         case 1:
-            return np.repeat(values, 3, axis=2)
+            return np.broadcast_to(values, (*values.shape[:2], 3))  # copied only where a window needs it
         case 3:
             assert space.palette is not None
             return (space.palette >> 8).astype(np.uint8).T[values[..., 0]]

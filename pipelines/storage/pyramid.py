@@ -8,10 +8,13 @@ and tifffile open as one pyramid, and Pillow and whatever knows no pyramids as i
 """
 
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -25,6 +28,8 @@ TILE = 256
 QUALITY = 90
 SOFTWARE = "attention-sampling"
 
+_PART = ".pyramid-part"  # ends the names of files that are not complete: nobody takes these for images
+_STALE_S = 3600  # without a write, after which a part is that of a process that was killed
 _THREADS = 4  # that encode the tiles of a row
 _CLASSIC_BYTES = 2**32 - 2**24  # of tiles in a TIFF with 32-bit offsets: the rest is for its tables
 
@@ -44,7 +49,7 @@ def write_pyramid(
     Args:
         bands: of any heights, together the rows of the image.
         size: (height, width) of the image.
-        path: replaced once the file is complete.
+        path: replaced once the file is complete; parts that killed processes left in its folder are removed.
         codec: of 8-bit RGB; anything else is zstd.
         tile: side of the tiles, a multiple of 16.
         quality: of JPEG, up to 100.
@@ -54,7 +59,8 @@ def write_pyramid(
         ValueError: the bands do not make up an image of this size, or their pixels are none of these kinds.
     """
     path = Path(path)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{_PART}")
+    _sweep(path.parent)
     first = _squeezed(next(bands))
     code = _Code.of(first, codec, tile, quality)
     try:
@@ -67,6 +73,15 @@ def write_pyramid(
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Removes stale parts, once a process: listing a folder of many images takes as long as writing one."""
+    for part in folder.glob(f"*{_PART}"):
+        with suppress(FileNotFoundError):  # complete by now, or removed by another process
+            if part.stat().st_mtime < time.time() - _STALE_S:
+                part.unlink()
 
 
 def _squeezed(band: np.ndarray) -> np.ndarray:

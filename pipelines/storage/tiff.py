@@ -167,6 +167,9 @@ def _check(level: Level, n_bytes: int, uri: str) -> None:
     if level.tile[0] * level.tile[1] > images.MAX_PIXELS or max(level.height, level.width) >= 2**32:
         shape = f"{level.height} x {level.width} pixels in tiles of {level.tile[0]} x {level.tile[1]}"
         raise images.image_error(uri, "too_large", shape)
+    band = min(level.tile[0], level.height)
+    if band * level.width > images.MAX_PIXELS:  # what is held where an image is read from top to bottom
+        raise images.image_error(uri, "too_large", f"a row of tiles has {band} x {level.width} pixels")
     rows, columns = level.grid
     if not len(level.offsets) == len(level.counts) == level.planes * rows * columns:
         raise images.image_error(uri, "truncated", f"{len(level.offsets)} tiles instead of {rows} x {columns}")

@@ -21,13 +21,16 @@ _COLOR_MAP = 320  # a tag
 def decode(level: Level, tile: int, segments: Sequence[bytes | None]) -> np.ndarray:
     """The samples [h, w, S] of a tile, as they are stored and cut at the level's border; a segment a plane.
 
-    What is not stored (None) is the file's nodata value, or 0. ValueError where the bytes are not those of a tile.
+    What is not stored (None) is the file's nodata value, or 0. ValueError where the bytes cannot be those of a tile;
+    some codecs decode damaged bytes without a word, which a checksum alone tells.
     """
     columns = level.grid[1]
     height = min(level.tile[0], level.height - tile // columns * level.tile[0])
     width = min(level.tile[1], level.width - tile % columns * level.tile[1])
     try:
         planes = [_plane(level, tile, segment)[:height, :width] for segment in segments]
+    except MemoryError:
+        raise
     except Exception as error:  # each codec has an error of its own
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if any(plane.shape[:2] != (height, width) for plane in planes):
@@ -60,7 +63,8 @@ def _plane(level: Level, tile: int, segment: bytes | None) -> np.ndarray:
 def _check_stream(stream: bytes, compression: int, tile: tuple[int, int]) -> None:
     """What the decoders of JPEG would not mind: that it declares gigabytes of pixels, or ends before its last one.
 
-    Other codecs fail on such bytes; most are told how many pixels to expect.
+    It is no proof of whole bytes: JPEG XR decodes when it is cut, and WebP, JPEG 2000 and what is not compressed decode
+    when zeros take the place of their last bytes. The crc32c of a catalog is.
     """
     if compression in JPEG:
         if _END_OF_JPEG not in stream[-_PADDING:]:

@@ -7,8 +7,8 @@ are there already: the result does not depend on what comes first.
 import threading
 import time
 from bisect import bisect_right
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,15 +18,12 @@ import numpy as np
 from pipelines.errors import ImageError
 from pipelines.storage import images
 from pipelines.storage.kept import Kept
-from pipelines.storage.layouts import ImageRef, Layout, Span, TiffLayout, bounds
+from pipelines.storage.layouts import ImageRef, Layout, Span, bounds
 from pipelines.storage.plan import coalesce, split, touched
-from pipelines.storage.ranges import DEFAULT, ByteRange, Network, fetch
+from pipelines.storage.ranges import ByteRange, Network, fetch
 from pipelines.storage.stats import Counters
-from pipelines.storage.tiff import TiffIndex
 
 WHOLE_BYTES = 256 * 2**10  # an object up to this size is asked for whole: one request beats several
-
-READ_BANDS = 2  # rows of tiles in memory at once
 
 T = TypeVar("T")
 Failures = dict[int, ImageError]
@@ -148,8 +145,8 @@ class _Plan:
 
     def may_pass(self, tile: int, error: Exception) -> bool:
         """Whether another fetch may help: the bytes of a tile may have been damaged on their way, but only once."""
-        stale = isinstance(error, ImageError) and error.status == "stale"
-        return tile not in self.tried and not stale and any(self.spans[tile])
+        in_vain = isinstance(error, MemoryError) or (isinstance(error, ImageError) and error.status == "stale")
+        return tile not in self.tried and not in_vain and any(self.spans[tile])
 
     def error(self, error: Exception, tile: int | None = None) -> ImageError:
         """What went wrong, in a form that names the image and the place."""
@@ -288,44 +285,3 @@ def paste(
         x0, x1 = max(left, x), min(left + width, x + out_MhwC.shape[2])
         if y0 < y1 and x0 < x1:
             out_MhwC[window, y0 - y : y1 - y, x0 - x : x1 - x] = pixels_hwC[y0 - top : y1 - top, x0 - left : x1 - left]
-
-
-def read_bands(
-    image: ImageRef, index: TiffIndex, level: int, counters: Counters, network: Network = DEFAULT, *, rgb: bool = True
-) -> Iterator[tuple[int, np.ndarray]]:
-    """A level of an indexed image from top to bottom, a row of tiles at a time, the next one read ahead.
-
-    Args:
-        image: its uri and etag; the size is the index's.
-        index: where the tiles lie.
-        level: 0 is the full size.
-        counters: what is done is counted here.
-        network: how patient and how parallel requests are.
-        rgb: uint8 RGB; otherwise the samples as they are stored.
-
-    Yields:
-        (top, band [h, width, C]).
-    """
-    layout = TiffLayout(index.levels[level], level, rgb)
-    sample = layout.sample()
-    reader = TileReader(threads=READ_BANDS, kept=Kept(0), whole_bytes=0, counters=counters, network=network)
-    coming: deque[tuple[Target, Future[list[Failures]]]] = deque()
-    try:
-        for top in range(0, layout.size[0], layout.tile[0]):
-            rows = min(layout.tile[0], layout.size[0] - top)
-            band = np.empty((1, rows, layout.size[1], *sample.shape), sample.dtype)
-            target = Target(image, layout, np.array([[top, 0]]), band)
-            coming.append((target, reader.read([target])))
-            if len(coming) == READ_BANDS:
-                yield _band(*coming.popleft())
-        while coming:
-            yield _band(*coming.popleft())
-    finally:
-        reader.pool.shutdown(cancel_futures=True)
-
-
-def _band(target: Target, future: Future[list[Failures]]) -> tuple[int, np.ndarray]:
-    (failures,) = future.result()
-    for error in failures.values():
-        raise error
-    return int(target.starts_M2[0, 0]), target.out_MhwC[0]

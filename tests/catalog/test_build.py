@@ -5,18 +5,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 import pytest
 import ray
-import tifffile
 from PIL import Image
 
-from pipelines.catalog.build import build_catalog, describe, large_and_whole, read_catalog
+from pipelines.catalog.build import build_catalog, read_catalog
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
@@ -24,7 +21,6 @@ from pipelines.errors import CatalogError
 from pipelines.storage import images as images_
 from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
-from pipelines.storage.tiff import TiffIndex
 
 GOOD = ("a b.jpg", "a%20b.png", "plain 100%.png", "sub/ünï#.webp", "z=1.bmp")
 VIEW = (6, 8)
@@ -170,68 +166,6 @@ class TestBuild:
         assert rows[0] == rows[1]
 
 
-def rows_of(*uris: str, **options: Any) -> list[dict[str, Any]]:
-    """Catalog rows, made in this process."""
-    own = {"label": -1, "split": "", "group": "", "boxes": []}
-    entries = [{"image_id": uri.rsplit("/", 1)[1], "uri": uri} | own for uri in uris]
-    return describe(pa.Table.from_pylist(entries), VIEW, **options).to_pylist()
-
-
-@pytest.mark.parametrize("into", ["memory://test_build_convert", "{}/pyramids"])
-def test_a_converted_image_is_the_row_of_its_pyramid(tmp_path: Path, write_images, into: str) -> None:
-    write_images(tmp_path / "from", "x.png", "x.bmp", "cut.png", height=40, width=50)
-    uris, into = [f"{tmp_path}/from/{name}" for name in ("x.png", "x.bmp", "cut.png")], into.format(tmp_path)
-    objects.write_bytes(uris[2], objects.read_bytes(uris[2])[:-200])
-    *good, bad = rows_of(*uris, convert=into, codec="zstd", checksums=True)
-    for row, uri, plain in zip(good, uris, rows_of(*uris), strict=False):
-        target = f"{into}/{row['image_id']}.tif"
-        stored = ranges.stat(target)
-        assert (row["uri"], row["etag"], row["n_bytes"]) == (target, stored.etag, stored.size)
-        assert (row["source_uri"], row["layout"], row["status"]) == (uri, "tiles", "ok")
-        (level,) = TiffIndex.loads(row["index"]).levels
-        assert (level.height, level.width, level.tile, len(level.checksums)) == (40, 50, (256, 256), 1)
-        assert (plain["source_uri"], plain["layout"], plain["index"]) == ("", "whole", b"")
-        assert {name: row[name] for name in ("view", "height", "width")} == {
-            name: plain[name] for name in ("view", "height", "width")
-        }
-    assert (bad["uri"], bad["status"], bad["source_uri"]) == (uris[2], "truncated", "")
-    assert objects.list_uris(into) == sorted(row["uri"] for row in good)
-    again = rows_of(*uris, convert=into, codec="zstd")
-    assert [row["etag"] for row in again] == [row["etag"] for row in (*good, bad)]  # nothing was written
-    objects.delete(objects.list_uris(into))
-
-
-def test_a_tiff_is_catalogued_with_its_index(tmp_path: Path) -> None:
-    pixels = np.arange(40 * 50 * 3).reshape(40, 50, 3).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "x.tif", pixels, tile=(16, 16), photometric="rgb")
-    (row,) = rows_of(f"{tmp_path}/x.tif")
-    (level,) = TiffIndex.loads(row["index"]).levels
-    assert (row["layout"], row["height"], row["width"], row["channels"]) == ("tiles", 40, 50, 3)
-    assert (level.tile, len(level.offsets), level.checksums) == ((16, 16), 12, None)
-    assert row["view"] == images_.make_view(pixels, VIEW).tobytes()
-
-
-def test_large_images_that_are_stored_whole_are_found(tmp_path: Path, write_images) -> None:
-    write_images(tmp_path, "small.png")
-    write_images(tmp_path, "large.png", height=20, width=30)
-    tifffile.imwrite(tmp_path / "tiled.tif", np.zeros((40, 50, 3), np.uint8), tile=(16, 16), photometric="rgb")
-    rows = rows_of(*(f"{tmp_path}/{name}" for name in ("small.png", "large.png", "tiled.tif", "gone.png")))
-    (tmp_path / "catalog").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "catalog/x.parquet")
-    (found,) = large_and_whole(f"{tmp_path}/catalog", pixels=20 * 30 - 1).to_pylist()
-    assert found == {"n_bytes": (tmp_path / "large.png").stat().st_size, "height": 20, "width": 30}
-    assert len(large_and_whole(f"{tmp_path}/catalog")) == 0
-
-
-def test_rows_have_the_schema_whatever_they_hold() -> None:
-    """A column that is all empty in one file must not change its type: the directory could not be read."""
-    entry = {"image_id": "x", "uri": "/nowhere/x.jpg", "label": -1, "split": "", "group": "", "boxes": []}
-    rows = describe(pa.Table.from_pylist([entry]), VIEW)
-    assert rows.schema == SCHEMA
-    assert rows.to_pylist()[0]["status"] == "missing"
-    assert all(value is not None for value in rows.to_pylist()[0].values())
-
-
 def test_sources_that_cannot_make_a_catalog(tmp_path: Path) -> None:
     entry = Entry(image_id="same", uri="x.png")
     with pytest.raises(CatalogError, match="no images"):
@@ -241,6 +175,23 @@ def test_sources_that_cannot_make_a_catalog(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no pixels"):
         build_catalog(Listed((entry,)), f"{tmp_path}/catalog", view_size=(0, 5))
     assert not ray.is_initialized() or not objects.exists(f"{tmp_path}/catalog")
+
+
+@pytest.mark.parametrize("convert", ["{}/in/tiled", "{}/in/tiled/", "{}/in"])
+def test_pyramids_are_not_made_of_pyramids(tmp_path: Path, write_images, convert: str) -> None:
+    write_images(tmp_path / "in/tiled", "a.png")
+    with pytest.raises(CatalogError, match=r"holds images of the source, as .*a\.png"):
+        build_catalog(LabelsCsv(f"{tmp_path}/in"), f"{tmp_path}/out", convert=convert.format(tmp_path))
+    assert not objects.exists(f"{tmp_path}/out")
+
+
+def test_pyramids_stay_in_their_folder(tmp_path: Path, write_images) -> None:
+    write_images(tmp_path, "in/a.png", "b.png")
+    (tmp_path / "labels.csv").write_text("image,label\na.png,1\n../b.png,2\n")
+    source = LabelsCsv(f"{tmp_path}/in", f"{tmp_path}/labels.csv")
+    with pytest.raises(CatalogError, match=r"\.\./b\.png: its name leads out"):
+        build_catalog(source, f"{tmp_path}/out", convert=f"{tmp_path}/tiled")
+    assert not objects.exists(f"{tmp_path}/out")
 
 
 def test_other_catalogs_below_are_not_mixed_in(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipelines.catalog.opened import dump_index, open_image
+from pipelines.catalog.opened import BLOCK, dump_index, open_image
 from pipelines.errors import ImageError
 from pipelines.storage import images, objects
 from pipelines.storage.layouts import checksum
+from pipelines.storage.plan import MAX_RANGE
 from pipelines.storage.pyramid import write_pyramid
 from pipelines.storage.stats import Counters
 from pipelines.storage.tiff import TiffIndex
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 3
 
 TIFFS = {
     "tiles": {"tile": (32, 16)},
@@ -78,10 +82,47 @@ def test_pixels_as_they_are_stored(tmp_path: Path, pixels: np.ndarray, stored: t
     np.testing.assert_array_equal(read(f"{tmp_path}/x.tif"), eight if eight.ndim == 3 else np.stack([eight] * 3, -1))
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_grey_comes_as_one_value_that_grows_with_brightness(tmp_path: Path, deep: bool) -> None:
+    grey = smooth(40, 60)[..., 0] * (np.uint16(257) if deep else np.uint8(1))
+    tifffile.imwrite(tmp_path / "x.tif", np.invert(grey), tile=(16, 16), photometric="miniswhite")
+    found = read(f"{tmp_path}/x.tif", rgb=False)
+    assert found.dtype == grey.dtype
+    np.testing.assert_array_equal(found, grey)
+    tifffile.imwrite(tmp_path / "x.tif", grey > 99, tile=(16, 16), photometric="minisblack")
+    np.testing.assert_array_equal(read(f"{tmp_path}/x.tif", rgb=False), (grey > 99) * np.uint8(255))
+
+
 def test_what_is_neither_grey_nor_rgb_comes_as_rgb(tmp_path: Path) -> None:
-    inverse = smooth(40, 60)[..., 0]
-    tifffile.imwrite(tmp_path / "x.tif", inverse, tile=(16, 16), photometric="miniswhite")
-    np.testing.assert_array_equal(read(f"{tmp_path}/x.tif", rgb=False), np.stack([255 - inverse] * 3, -1))
+    values, palette = smooth(40, 60)[..., 0], np.arange(768, dtype=np.uint16).reshape(3, 256) * np.uint16(85)
+    tifffile.imwrite(tmp_path / "x.tif", values, tile=(16, 16), photometric="palette", colormap=palette)
+    np.testing.assert_array_equal(read(f"{tmp_path}/x.tif", rgb=False), (palette >> 8).T[values])
+    assert open_image(f"{tmp_path}/x.tif", Counters()).exact
+
+
+def test_an_object_without_a_signature_is_not_read_on(tmp_path: Path) -> None:
+    with (tmp_path / "x.jpg").open("wb") as file:
+        file.write(b"notanimage")
+        file.truncate(50 * 10**9)  # of which the disk holds one block
+    counters = Counters()
+    with pytest.raises(ImageError) as caught:
+        open_image(f"{tmp_path}/x.jpg", counters)
+    assert (caught.value.status, counters.snapshot().bytes_read) == ("not_an_image", BLOCK)
+    with (tmp_path / "x.jpg").open("r+b") as file:
+        file.write(b"\xff\xd8\xff")
+    with pytest.raises(ImageError, match="50000000000 bytes") as caught:
+        open_image(f"{tmp_path}/x.jpg", counters)
+    assert (caught.value.status, counters.snapshot().bytes_read) == ("too_large", 2 * BLOCK)
+
+
+def test_a_small_image_is_one_request_after_its_stat(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    for name, options, n_requests in (("x.png", {}, 2), ("whole.tif", {"exif": b"Exif\0\0" + TURNED.tobytes()}, 3)):
+        Image.fromarray(noise).save(tmp_path / name, **options)
+        counters, size = Counters(), (tmp_path / name).stat().st_size
+        assert open_image(f"{tmp_path}/{name}", counters).layout == "whole"
+        assert size > BLOCK
+        assert (counters.snapshot().requests, counters.snapshot().bytes_read) == (n_requests, size)
 
 
 def test_a_view_of_a_pyramid_costs_a_small_level(tmp_path: Path) -> None:
@@ -113,6 +154,21 @@ def test_checksums_are_those_of_the_tiles_and_every_byte_is_read_once(tmp_path: 
     whole = open_image(f"{tmp_path}/x.png", Counters())
     assert dump_index(whole, Counters()) == b""
     assert dump_index(whole, Counters(), checksums=True) == checksum((tmp_path / "x.png").read_bytes())
+
+
+def test_checksums_of_tiles_that_share_their_start(tmp_path: Path) -> None:
+    """The longer one too long to be read in one request with what is before it."""
+    uri = tmp_path / "x.tif"
+    tifffile.imwrite(uri, smooth(16, 32), tile=(16, 16), photometric="rgb")
+    with uri.open("ab") as file:
+        file.write(bytes(MAX_RANGE))
+    with tifffile.TiffFile(uri, mode="r+") as tif:
+        (first, _), (short, _) = tif.pages.first.dataoffsets, tif.pages.first.databytecounts
+        tif.pages.first.tags["TileOffsets"].overwrite([first, first], dtype="I")
+        tif.pages.first.tags["TileByteCounts"].overwrite([short, MAX_RANGE + 1], dtype="I")
+    (level,) = TiffIndex.loads(dump_index(open_image(str(uri), Counters()), Counters(), checksums=True)).levels
+    data = uri.read_bytes()[first:]
+    assert level.checksums.tolist() == [google_crc32c.value(data[:n]) for n in (short, MAX_RANGE + 1)]
 
 
 def test_an_image_that_changes_while_it_is_read_is_stale(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
@@ -118,6 +119,42 @@ def test_pixels_without_a_uint8_meaning_are_unsupported() -> None:
 def test_what_is_no_image() -> None:
     assert status_of(b"") == "empty"
     assert status_of(b"<html><title>404 Not Found</title></html>") == "not_an_image"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF"])
+def test_what_begins_like_an_image_may_be_read_whole(kind: str) -> None:
+    data = encoded(Image.fromarray(noise(20, 30)), kind)
+    assert images.check_start(data[: images.START], len(data), "x") is None
+    assert images.decode(data, "x").shape == (20, 30, 3)
+
+
+def test_formats_that_are_named_nowhere_are_no_images() -> None:
+    assert status_of(encoded(Image.fromarray(noise(20, 30)), "ICO", sizes=[(16, 16)])) == "not_an_image"
+
+
+@pytest.mark.parametrize(
+    ("start", "n_bytes", "status"),
+    [(b"notanimagenotanimage", 10, "not_an_image"), (b"\xff\xd8\xff", images.MAX_BYTES + 1, "too_large")],
+)
+def test_what_is_not_to_be_read_whole(start: bytes, n_bytes: int, status: str) -> None:
+    with pytest.raises(ImageError, match=str(n_bytes)) as caught:
+        images.check_start(start, n_bytes, "x")
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA"])
+def test_grey_is_stored_as_one_value(mode: str) -> None:
+    data = encoded(Image.fromarray(noise(5, 6)).convert(mode), "PNG")
+    pixels, exact = images.decode_stored(data, "x")
+    assert (pixels.shape, pixels.dtype, exact) == ((5, 6), np.uint8, False)
+    np.testing.assert_array_equal(images.as_rgb(pixels), images.decode(data, "x"))
+
+
+def test_palettes_and_16_bit_are_more_than_looks() -> None:
+    image = Image.fromarray(noise(8, 9))
+    deep = imagecodecs.png_encode(noise(8, 9) * np.uint16(257))
+    found = [encoded(image, "PNG"), encoded(image.quantize(4), "PNG"), encoded(image.quantize(4), "GIF"), deep]
+    assert [images.decode_stored(data, "x").exact for data in found] == [False, True, True, True]
 
 
 def test_a_bomb_is_not_opened() -> None:

@@ -1,7 +1,9 @@
 """Pyramids of every size and kind of pixel, read back by tifffile and Pillow."""
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.storage import pyramid
+from pipelines.storage import images, pyramid
 from pipelines.storage.pyramid import write_pyramid
 
 SIZES = [(1, 1), (3, 5), (15, 17), (16, 16), (31, 64), (33, 100), (130, 70)]
@@ -163,6 +165,19 @@ def test_what_is_no_such_image_leaves_what_was_there(
     with pytest.raises(ValueError, match=reason):
         write_pyramid(in_bands(pixels), size, tmp_path / "x.tif")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x.tif", b"before")]
+
+
+def test_parts_are_no_images_and_stale_ones_are_removed(tmp_path: Path) -> None:
+    """As when a process was killed: two hours ago, and another one is at work just now."""
+    parts = [tmp_path / f"{name}.tif.0123abcd{pyramid._PART}" for name in ("old", "young")]
+    for part, age_s in zip(parts, (7200, 10), strict=True):
+        part.write_bytes(b"II*")
+        os.utime(part, (time.time() - age_s,) * 2)
+        assert not images.is_image(str(part))
+    (tmp_path / "mine.part").touch()
+    os.utime(tmp_path / "mine.part", (0, 0))
+    write_pyramid(in_bands(noise(20, 30)), (20, 30), tmp_path / "x.tif")
+    assert {path.name for path in tmp_path.iterdir()} == {"x.tif", "mine.part", parts[1].name}
 
 
 def test_memory_is_that_of_some_tile_rows(tmp_path: Path) -> None:

@@ -140,17 +140,28 @@ def test_bombs_are_not_opened() -> None:
     side = 2**31 - 1
     assert status_of(bare(side, side, {278: side, 273: 8, 279: 9, 259: 8})) == "too_large"  # one strip
     assert status_of(bare(side, side, {322: 2**16, 323: 2**16, 324: 8, 325: 9})) == "too_large"  # one tile
-    assert status_of(bare(side, side, {322: 16, 323: 16, 324: 8, 325: 9})) == "truncated"  # one of 2**54 tiles
+    assert status_of(bare(side, 2**20, {322: 16, 323: 16, 324: 8, 325: 9})) == "truncated"  # one of 2**43 tiles
     assert status_of(bare(0, 5, {278: 1, 273: 8, 279: 9})) == "truncated"
     assert status_of(bare(5, 5, {322: 0, 323: 0, 324: 8, 325: 9})) == "truncated"
 
 
 def test_a_huge_image_of_small_tiles_is_none() -> None:
-    tiles = (np.zeros((2**13, 2**13), np.uint8) if i == 0 else None for i in range(64))
-    options = {"shape": (2**16, 2**16), "dtype": "uint8", "tile": (2**13, 2**13), "compression": "zstd"}
+    tiles = (np.zeros((2**12, 2**12), np.uint8) if i == 0 else None for i in range(256))
+    options = {"shape": (2**16, 2**16), "dtype": "uint8", "tile": (2**12, 2**12), "compression": "zstd"}
     (level,) = index_of(written(tiles, **options, **GREY_OPTIONS)).levels
     assert (level.height, level.width) == (2**16, 2**16)
     assert level.counts[1:].sum() == 0
+
+
+def test_a_row_of_tiles_is_bounded() -> None:
+    """What is held at once where an image is read from top to bottom; here 3 GB, of a small file."""
+    options = {"shape": (2**10, 2**20), "dtype": "uint8", "tile": (2**10, 2**14), "compression": "zstd"}
+    data = written(
+        (np.zeros((2**10, 2**14), np.uint8) if i == 0 else None for i in range(64)), **options, **GREY_OPTIONS
+    )
+    with pytest.raises(ImageError, match="row of tiles has 1024 x 1048576 pixels") as caught:
+        index_of(data)
+    assert caught.value.status == "too_large"
 
 
 class _Counted(io.BytesIO):

@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -190,6 +191,12 @@ def test_a_cut_tile_is_an_error(compression: str | None) -> None:
     for part in (b"", whole[:1], whole[: len(whole) // 2], whole[: -max(3, len(whole) // 20)]):
         with pytest.raises(ValueError, match=r"."):
             tiff.decode(level, 0, [part])
+
+
+def test_a_tile_beyond_memory_is_no_damage() -> None:
+    level = index_of(written(GREY, **GREY_OPTIONS, **TILES)).levels[0]
+    with pytest.raises(MemoryError):
+        tiff.decode(replace(level, tile=(2**26, 2**26)), 0, [None])
 
 
 @pytest.mark.parametrize("compression", ["jpeg", "jpeg2000", "deflate", "zstd"])
