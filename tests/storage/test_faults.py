@@ -17,10 +17,12 @@ import tifffile
 import torch
 from PIL import Image
 
+from pipelines.catalog.opened import dump_index, open_image
 from pipelines.errors import ImageError
 from pipelines.storage import objects, ranges
 from pipelines.storage.layouts import checksum
 from pipelines.storage.patches import ImageRef, Network, PatchReader
+from pipelines.storage.stats import Counters
 from pipelines.storage.tiff import TiffIndex, read_index
 from tests.s3.proxy import Fault, Proxy
 
@@ -109,6 +111,18 @@ class TestThroughFaults:
         assert time.monotonic() - began < 8
         assert caught.value.thing == image.uri
         assert "bytes" in caught.value.reason
+
+    @pytest.mark.parametrize("kind", ["503", "reset", "truncate", "stall"])
+    def test_an_image_is_opened_and_seen_through_faults(self, s3: str, proxy: Proxy, kind: str) -> None:
+        uri = tiled(objects.join(s3, "a.tif")).uri
+        image = open_image(uri, Counters())
+        expected = dump_index(image, Counters(), checksums=True), image.view((60, 60)).tobytes()
+        proxy.faults = [Fault(kind, every=3), Fault(kind, first=1, method="HEAD")]
+        counters = Counters()
+        image = open_image(uri, counters, QUICK)
+        found = dump_index(image, counters, QUICK, checksums=True), image.view((60, 60)).tobytes()
+        assert found == expected
+        assert counters.snapshot().retries > 0
 
     def test_requests_and_bytes_are_those_that_pass(self, s3: str, proxy: Proxy) -> None:
         images = [tiled(objects.join(s3, f"{i}.tif"), i) for i in range(3)]

@@ -5,13 +5,14 @@ Whole images, strips and tiles are made here; `test_real_data.py` has slides and
 
 import gc
 import io
+import multiprocessing
 import pickle
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -350,6 +351,14 @@ if (child := os.fork()) == 0:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_reader_is_sent_to_a_spawned_process(refs: dict[str, ImageRef]) -> None:
+    reader, images, centres = PatchReader(8, on_error="skip"), [refs["jpg"], refs["zstd"]], np.full((2, 3, 2), 30)
+    expected = reader.read(images, centres)[0]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        found = processes.submit(reader.read, images, centres).result(60)[0]
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.s3
