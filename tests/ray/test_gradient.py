@@ -27,21 +27,23 @@ def gradients(config: dict[str, Any], rank: int = 0, workers: int = 1) -> dict[s
         trained = prepare_model(recipe.build()) if workers > 1 else recipe.build()
         model = getattr(trained, "module", trained)
         batch, generator = collate(config["rows"]), Generator().manual_seed(1)
-        request = ask(model, PatchReader(recipe.patch_size), batch, recipe.augmentation, generator)
+        reader = PatchReader(recipe.patch_size)
+        request = ask(model, reader, batch, recipe.augmentation, generator)
         share = torch.arange(len(batch)).chunk(workers)[rank]
         patches = request.patches(model)[share]
         optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
-        train_step(trained, optimizer, part(request, share), patches, recipe, inverse_prior_weights((3, 1)))
+        train_step(trained, optimizer, part(request, share, reader), patches, recipe, inverse_prior_weights((3, 1)))
         found[recipe.estimator] = {name: p.grad for name, p in model.named_parameters()}
     return found
 
 
-def part(request: Request, share: Tensor) -> Request:
+def part(request: Request, share: Tensor, reader: PatchReader) -> Request:
     """The request of some rows of the batch."""
     draw = request.draw
     tensors = {name: getattr(draw, name)[share] for name in ("cells", "proposal", "weights", "undrawn")}
     batch = request.batch.select(share.tolist())
-    return replace(request, batch=batch, views=request.views[share], draw=replace(draw, **tensors))
+    future = reader.submit(batch.images, request.centres[share])
+    return replace(request, batch=batch, views=request.views[share], draw=replace(draw, **tensors), future=future)
 
 
 def worker_loop(config: dict[str, Any]) -> None:

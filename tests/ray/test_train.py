@@ -54,7 +54,11 @@ def test_a_run_leaves_a_run_directory(summary: dict[str, Any], toy_catalog: str)
     assert set(summary) >= SUMMARY
     assert json.loads((run / "summary.json").read_text()) == summary
     assert [row["epoch"] for row in rows_of(summary["run"])] == list(range(1, 13))
-    assert all(row["mb_per_image"] > 0 for row in rows_of(summary["run"]))  # read anew each epoch
+    rows = rows_of(summary["run"])
+    assert [row["mb_per_image"] > 0 for row in rows] == [True] + [False] * 11, (
+        "small images are kept as they are stored"
+    )
+    assert all(row["tiles_per_image"] == 1 for row in rows), "and decoded each time"
     assert every_test_image_once(summary, toy_catalog)
     model, recipe = bundle.load(run / "model")
     assert recipe == replace(TOY, epochs=12)
