@@ -139,7 +139,7 @@ def warning(catalog: str) -> str:
     return (
         f"WARNING: {len(images)} images above {LARGE / 1e6:.0f} MP are stored whole: any patch of one reads "
         f"{megabytes:.1f} MB and decodes {megapixels:.0f} MP on average.\n"
-        "With --convert URI they become tiled: 10 patches of 100 x 100 then read about 0.4 MB and decode 1.3 MP."
+        "With --convert URI they become tiled: 10 patches of 100 x 100 then read about 0.25 MB and decode 1.2 MP."
     )
 
 

@@ -108,8 +108,8 @@ class TiffLayout:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeLayout:
-    """An image that is decoded in one piece."""
+class _FullSize:
+    """An image without an index: its row alone says how large it is."""
 
     image: ImageRef
     number: int = 0
@@ -118,6 +118,12 @@ class WholeLayout:
     def size(self) -> tuple[int, int]:
         """Height and width of the image."""
         return self.image.height, self.image.width
+
+
+class WholeLayout(_FullSize):
+    """An image that is decoded in one piece."""
+
+    __slots__ = ()
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -140,17 +146,10 @@ class WholeLayout:
         return pixels
 
 
-@dataclass(frozen=True, slots=True)
-class SlideLayout:
+class SlideLayout(_FullSize):
     """An image on a local disk that OpenSlide reads."""
 
-    image: ImageRef
-    number: int = 0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the full slide."""
-        return self.image.height, self.image.width
+    __slots__ = ()
 
     @property
     def tile(self) -> tuple[int, int]:

@@ -31,11 +31,6 @@ def levels(uri: str) -> list[tuple[int, int]]:
     return [(height, width) for width, height in _open(uri).level_dimensions]
 
 
-def size(uri: str) -> tuple[int, int]:
-    """Height and width of the full size; ImageError when the slide cannot be opened."""
-    return levels(uri)[0]
-
-
 def read_window(uri: str, level: int, top: int, left: int, height: int, width: int) -> np.ndarray:
     """Pixels [height, width, 3] of a level, in its own coordinates and within it; what was not scanned is white.
 
