@@ -7,9 +7,10 @@ The flow, one module a stage:
     attention    a(V): where to look
     sampling     a proposal q -> Draw(cells, proposal, weights)
     estimators   the weights, unbiased for any proposal
+    backbones    residual networks of patches and of whole views
     features     f(P): what a patch shows
     expectation  F = sum (w / q) a f, and its standard error
-    models       propose -> (read) -> forward, the same two phases for every model
+    models/      propose -> (read) -> forward, the same two phases for attention sampling and for every baseline
     losses       cross-entropy - lambda entropy
     recipes      the paper's tasks as plain dataclasses
     bundle       a model as config.json + model.safetensors
@@ -17,15 +18,19 @@ The flow, one module a stage:
 
 from ats_core.expectation import expectation, standard_error
 from ats_core.geometry import CellGrid, extract_patches
-from ats_core.models import AttentionSampling, Output, PatchModel, Uniform
-from ats_core.sampling import Draw, draw
+from ats_core.models import CNN, AttentionSampling, DeepMIL, Output, PatchModel, PatchSelection, Uniform
+from ats_core.sampling import Draw, Sampling, draw
 
 __all__ = [
+    "CNN",
     "AttentionSampling",
     "CellGrid",
+    "DeepMIL",
     "Draw",
     "Output",
     "PatchModel",
+    "PatchSelection",
+    "Sampling",
     "Uniform",
     "draw",
     "expectation",

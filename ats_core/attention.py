@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ats_core.geometry import CellGrid, valid_convolution_grid
+from ats_core.precision import raised
 
 
 @runtime_checkable
@@ -29,9 +30,10 @@ class AttentionNetwork(Protocol):
 def smoothed_softmax(logits_BK: Float[Tensor, "B K"], smoothing: float) -> Float[Tensor, "B K"]:
     """Softmax over all cells, mixed with the uniform distribution: (1 - s) softmax + s / K.
 
-    Smoothing keeps every cell drawable, and so the importance weights finite.
+    Smoothing keeps every cell drawable, and so the importance weights finite. In float32 at least: in bfloat16 the sum
+    over 10,000 cells is not one.
     """
-    return torch.softmax(logits_BK, dim=-1) * (1 - smoothing) + smoothing / logits_BK.shape[-1]
+    return torch.softmax(raised(logits_BK), dim=-1) * (1 - smoothing) + smoothing / logits_BK.shape[-1]
 
 
 def entropy(attention_BK: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:

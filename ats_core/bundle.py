@@ -12,21 +12,21 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 
 from ats_core.errors import AtsError, BundleError
-from ats_core.models import AttentionSampling
+from ats_core.models import Model
 from ats_core.recipes import Augmentation, Recipe
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1
 
 
-def dumps(model: AttentionSampling, recipe: Recipe) -> dict[str, bytes]:
+def dumps(model: Model, recipe: Recipe) -> dict[str, bytes]:
     """The files of a bundle by name."""
     config = {"format": FORMAT, "recipe": asdict(recipe)}
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     return {CONFIG: json.dumps(config, indent=2).encode(), WEIGHTS: tensors_to_bytes(weights)}
 
 
-def loads(files: Mapping[str, bytes], *, own_networks: bool = False) -> tuple[AttentionSampling, Recipe]:
+def loads(files: Mapping[str, bytes], *, own_networks: bool = False) -> tuple[Model, Recipe]:
     """The model, in evaluation mode, and its recipe.
 
     Args:
@@ -43,7 +43,7 @@ def loads(files: Mapping[str, bytes], *, own_networks: bool = False) -> tuple[At
             raise BundleError(f"bundle without {name}", "it needs both files", "Save it again with `bundle.save`.")
     with _reading(CONFIG, "Save the model again with this version."):
         recipe = _recipe(files[CONFIG])
-        for name in (recipe.attention, recipe.features):
+        for name in (recipe.attention, recipe.features, recipe.backbone):
             if ":" in name and not own_networks:
                 remedy = "If you trust that package, load with own_networks=True."
                 raise BundleError(f"bundle's network {name!r}", "loading it would run foreign code", remedy)
@@ -53,14 +53,14 @@ def loads(files: Mapping[str, bytes], *, own_networks: bool = False) -> tuple[At
     return model.eval(), recipe
 
 
-def save(model: AttentionSampling, recipe: Recipe, directory: str | Path) -> None:
+def save(model: Model, recipe: Recipe, directory: str | Path) -> None:
     """Write a bundle into a local directory, made if need be."""
     Path(directory).mkdir(parents=True, exist_ok=True)
     for name, content in dumps(model, recipe).items():
         (Path(directory) / name).write_bytes(content)
 
 
-def load(directory: str | Path, *, own_networks: bool = False) -> tuple[AttentionSampling, Recipe]:
+def load(directory: str | Path, *, own_networks: bool = False) -> tuple[Model, Recipe]:
     """Read a bundle from a local directory; see `loads`."""
     paths = {name: Path(directory) / name for name in (CONFIG, WEIGHTS)}
     return loads({name: path.read_bytes() for name, path in paths.items() if path.is_file()}, own_networks=own_networks)

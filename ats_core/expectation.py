@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 
 from ats_core.errors import DrawError
 from ats_core.estimators import ESTIMATORS, remaining_mass
-from ats_core.sampling import Draw
+from ats_core.sampling import TOP, Draw
 
 
 def expectation(
@@ -64,10 +64,12 @@ def standard_error(a_BN: Float[Tensor, "B N"], f_BND: Float[Tensor, "B N D"], dr
     - `last`, from above, as N V, the mean of the variances of T_0 .. T_{N-1}, of which the last is its own and the
       smallest: given the draws before it, that of T_k is the sum of q_i q_j (h_i - h_j)^2 over the pairs of cells left.
 
-    One draw shows no spread: infinity. With all the mass drawn, `last` and `unordered` are exact, as is one draw by
-    any: 0.
+    One draw shows no spread, and the top cells tell nothing of the others: infinity. With all the mass drawn, `last`
+    and `unordered` are exact, as is one draw by any estimator: 0.
     """
     _check_fit(a_BN, f_BND, draw)
+    if draw.estimator == TOP:
+        return f_BND.new_full((len(f_BND), f_BND.shape[-1]), torch.inf, dtype=_dtype(a_BN, f_BND))
     n, af_BND = a_BN.shape[1], a_BN.double()[..., None] * f_BND
     T_BND = h_BND = af_BND / draw.proposal[..., None]
     if not ESTIMATORS[draw.estimator].replacement:

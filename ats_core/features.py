@@ -4,14 +4,19 @@ Equal norms make the attention itself the proposal of least variance (paper, eq.
 [M, C, P, P] to features [M, D] and names D as `n_features`. Shape suffixes: M patches, C channels, P side, D features.
 """
 
+import math
 from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from ats_core.backbones import RESNET8, ResNet
 from ats_core.errors import GeometryError
+from ats_core.precision import raised
 
 
 @runtime_checkable
@@ -25,37 +30,15 @@ class FeatureNetwork(Protocol):
         ...
 
 
-class PreActivationBlock(nn.Module):
-    """BN-ReLU-conv twice, the first with stride 2, added to a strided 1 x 1 convolution of the activated input."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(channels, channels, 1, stride=2, bias=False)
-
-    def forward(self, x: Float[Tensor, "M D H W"]) -> Float[Tensor, "M D h w"]:
-        """Half the size, the same channels."""
-        x = functional.relu(self.norm1(x))
-        return cast(Tensor, self.shortcut(x) + self.conv2(functional.relu(self.norm2(self.conv1(x)))))
-
-
-class ResNet8(nn.Module):
+class ResNet8(ResNet):
     """Speed limits: a pre-activation ResNet of 8 layers and 32 channels, global average, L2 norm (suppl. H.3)."""
 
-    n_features = 32
-
     def __init__(self, channels: int = 3, patch_size: int = 100) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(channels, self.n_features, 3, padding=1, bias=False)
-        self.blocks = nn.Sequential(*(PreActivationBlock(self.n_features) for _ in range(3)))
-        self.norm = nn.BatchNorm2d(self.n_features)
+        super().__init__(channels, RESNET8)
 
     def forward(self, patches_MCPP: Float[Tensor, "M C P P"]) -> Float[Tensor, "M D"]:
         """Features of unit length."""
-        x = functional.relu(self.norm(self.blocks(self.stem(patches_MCPP))))
-        return functional.normalize(x.mean((2, 3)), dim=-1)
+        return functional.normalize(super().forward(patches_MCPP), dim=-1)
 
 
 class LeNet(nn.Module):
@@ -114,7 +97,36 @@ def _require_side(patch_size: int, least: int) -> None:
 FEATURE_NETWORKS = {"resnet8": ResNet8, "lenet": LeNet, "nucleus": NucleusNet}
 
 
-def features_of_patches(network: FeatureNetwork, patches_BNCPP: Float[Tensor, "B N C P P"]) -> Float[Tensor, "B N D"]:
-    """One pass of the network over all B x N patches."""
-    features_MD: Tensor = network(patches_BNCPP.flatten(0, 1))
-    return torch.unflatten(features_MD, 0, patches_BNCPP.shape[:2])
+PIXELS_A_PASS = 2**20
+"""Of patches in a pass without gradient: 32 channels of them are 134 MB."""
+
+
+def features_of_patches(
+    network: FeatureNetwork, patches_BNCPP: Float[Tensor, "B N C P P"], chunk: int | None = None
+) -> Float[Tensor, "B N D"]:
+    """Features of all B x N patches: one pass of the network, or passes of `chunk` patches each.
+
+    With a chunk, what a pass would hold for its gradient is computed again when that is wanted, from the same random
+    numbers, so memory does not grow with N; without, a pass of all is the plain method. Where no gradient is wanted
+    nothing is held, and passes are of `PIXELS_A_PASS` at most. Batch norm in training normalises over a pass, and its
+    running statistics move once a pass.
+    """
+    patches_MCPP = patches_BNCPP.flatten(0, 1)
+    if not torch.is_grad_enabled():
+        chunk = chunk or max(1, PIXELS_A_PASS // math.prod(patches_MCPP.shape[-2:]))
+    if chunk is None:
+        features_MD = network(patches_MCPP)
+    else:
+        features_MD = torch.cat([_recomputed(network, some_MCPP) for some_MCPP in torch.split(patches_MCPP, chunk)])
+    return torch.unflatten(raised(features_MD), 0, patches_BNCPP.shape[:2])
+
+
+def _recomputed(network: FeatureNetwork, patches_MCPP: Float[Tensor, "M C P P"]) -> Float[Tensor, "M D"]:
+    """A pass that keeps its input alone; it runs again on copies of the buffers, so that statistics move only once."""
+    if not torch.is_grad_enabled():
+        return network(patches_MCPP)
+    module = cast(nn.Module, network)
+    buffers = dict(module.named_buffers())
+    features_MD: Tensor = checkpoint(lambda x: functional_call(module, buffers, x), patches_MCPP, use_reentrant=False)
+    buffers |= {name: buffer.clone() for name, buffer in buffers.items()}
+    return features_MD

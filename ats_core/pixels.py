@@ -22,7 +22,7 @@ class Standardise(nn.Module):
 
     def forward(
         self,
-        pixels: UInt8[Tensor, "B *N H W C"],
+        pixels: UInt8[Tensor, "B *N H W S"],
         inside: Bool[Tensor, "B *N H W"] | None = None,
         *,
         contrast_B: Float[Tensor, " B"] | None = None,
@@ -31,11 +31,14 @@ class Standardise(nn.Module):
         """Network input from 8-bit pixels I in [0, 1]: ((contrast I + brightness) - mean) / std, zero outside.
 
         Args:
-            pixels: 8-bit, channels last; moved to the device of the model here, as bytes.
+            pixels: 8-bit, S stored channels last, all of which are the model's C, but that a model of one channel
+                takes the first; moved to the device of the model here, as bytes.
             inside: which pixels lie inside of the image; all of them when None.
             contrast_B: a factor an image, the same for its view and its patches.
             brightness_B: an offset an image, in units of the full range.
         """
+        if len(self.mean) == 1:  # grey images may be stored as three equal channels
+            pixels = pixels[..., :1]
         values = pixels.to(self.mean.device).to(self.mean.dtype) / 255
         per_image = (-1,) + (1,) * (values.ndim - 1)
         if contrast_B is not None:

@@ -5,13 +5,15 @@ A recipe builds its model. Its docstring gives the paper, the expected figure, t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ats_core.attention import ATTENTION_NETWORKS
+from ats_core.backbones import BACKBONES
 from ats_core.errors import RecipeError
-from ats_core.features import FEATURE_NETWORKS
-from ats_core.models import MODELS, AttentionSampling
+from ats_core.features import FEATURE_NETWORKS, FeatureNetwork
+from ats_core.models import CNN, AttentionSampling, DeepMIL, Model, PatchSelection, Uniform
 from ats_core.pixels import Standardise
 
 T = TypeVar("T")
@@ -47,10 +49,19 @@ class Recipe:
     """A name of `ATTENTION_NETWORKS`, or `package.module:function` taking `channels`."""
     features: str
     """A name of `FEATURE_NETWORKS`, or `package.module:function` taking `channels` and `patch_size`."""
+    backbone: str = "resnet16"
+    """The CNN's: a name of `BACKBONES`, or `package.module:function` taking `channels`."""
     model: str = "ats"
     """A name of `MODELS`."""
     channels: int = 3
     n_patches: int = 10
+    """Patches drawn (ats, uniform) or selected (ips)."""
+    mil_grid: tuple[int, int] = (12, 16)
+    """Rows and columns of patches for the models that read them all (deep_mil, ips)."""
+    gated: bool = False
+    """The gated form of Deep MIL's attention."""
+    chunk: int | None = None
+    """Patches a pass where all are read, each computed twice for less memory; None keeps all in one pass."""
     estimator: str = "unordered"
     smoothing: float = 1e-4
     """Share of the attention that is spread evenly over all cells."""
@@ -76,21 +87,9 @@ class Recipe:
             reason = f"it has {len(self.mean)} means and {len(self.std)} standard deviations"
             raise RecipeError(f"recipe of {self.channels} channels", reason, "Give one of each for every channel.")
 
-    def build(self) -> AttentionSampling:
+    def build(self) -> Model:
         """A fresh model; its weights come from torch's global generator, so seed that first."""
-        return lookup(self.model, MODELS, "model")(
-            network(self.attention, ATTENTION_NETWORKS, "attention network")(channels=self.channels),
-            network(self.features, FEATURE_NETWORKS, "feature network")(
-                channels=self.channels, patch_size=self.patch_size
-            ),
-            Standardise(self.mean, self.std),
-            n_classes=len(self.classes),
-            view_size=self.view_size,
-            patch_size=self.patch_size,
-            n_patches=self.n_patches,
-            estimator=self.estimator,
-            smoothing=self.smoothing,
-        )
+        return lookup(self.model, MODELS, "model")(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +107,7 @@ class SpeedLimits(Recipe):
     patch_size: int = 100
     attention: str = "pooled"
     features: str = "resnet8"
+    mil_grid: tuple[int, int] = (12, 16)
     entropy_weight: float = 0.05
     epochs: int = 500
     lr_drop: float = 0.5
@@ -144,6 +144,7 @@ class GermanSigns(SpeedLimits):
 
     task: str = "gtsdb"
     view_size: tuple[int, int] = (240, 408)
+    mil_grid: tuple[int, int] = (10, 17)
     epochs: int = 10
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.35, 0.35, 0.35)
@@ -165,6 +166,8 @@ class ColonCancer(Recipe):
     patch_size: int = 27
     attention: str = "dense"
     features: str = "nucleus"
+    backbone: str = "resnet8"
+    mil_grid: tuple[int, int] = (50, 50)
     smoothing: float = 1e-5
     epochs: int = 190
     batch_size: int = 5
@@ -188,6 +191,7 @@ class MegapixelMNIST(Recipe):
     channels: int = 1
     attention: str = "dense"
     features: str = "lenet"
+    mil_grid: tuple[int, int] = (30, 30)
     smoothing: float = 1e-5
     epochs: int = 500
     batch_size: int = 128
@@ -216,3 +220,56 @@ def network(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Ca
         remedy = "Install the package on every node, or check the spelling of package.module:function."
         raise RecipeError(f"{kind} {name!r}", str(error), remedy) from error
     return own
+
+
+def _sampling(recipe: Recipe, kind: type[AttentionSampling]) -> AttentionSampling:
+    return kind(
+        network(recipe.attention, ATTENTION_NETWORKS, "attention network")(channels=recipe.channels),
+        _features(recipe),
+        Standardise(recipe.mean, recipe.std),
+        n_classes=len(recipe.classes),
+        view_size=recipe.view_size,
+        patch_size=recipe.patch_size,
+        n_patches=recipe.n_patches,
+        estimator=recipe.estimator,
+        smoothing=recipe.smoothing,
+    )
+
+
+def _deep_mil(recipe: Recipe) -> DeepMIL:
+    return DeepMIL(_features(recipe), **_of_a_grid(recipe), gated=recipe.gated)
+
+
+def _patch_selection(recipe: Recipe) -> PatchSelection:
+    return PatchSelection(_features(recipe), **_of_a_grid(recipe), n_patches=recipe.n_patches)
+
+
+def _cnn(recipe: Recipe) -> CNN:
+    backbone = network(recipe.backbone, BACKBONES, "backbone")(channels=recipe.channels)
+    standardise = Standardise(recipe.mean, recipe.std)
+    return CNN(backbone, standardise, n_classes=len(recipe.classes), view_size=recipe.view_size)
+
+
+def _features(recipe: Recipe) -> FeatureNetwork:
+    build = network(recipe.features, FEATURE_NETWORKS, "feature network")
+    return cast(FeatureNetwork, build(channels=recipe.channels, patch_size=recipe.patch_size))
+
+
+def _of_a_grid(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "standardise": Standardise(recipe.mean, recipe.std),
+        "n_classes": len(recipe.classes),
+        "view_size": recipe.view_size,
+        "patch_size": recipe.patch_size,
+        "grid": recipe.mil_grid,
+        "chunk": recipe.chunk,
+    }
+
+
+MODELS: dict[str, Callable[[Recipe], Model]] = {
+    "ats": partial(_sampling, kind=AttentionSampling),
+    "uniform": partial(_sampling, kind=Uniform),
+    "deep_mil": _deep_mil,
+    "ips": _patch_selection,
+    "cnn": _cnn,
+}

@@ -5,6 +5,7 @@ float32 no longer knows what is left.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float64, Int64
@@ -12,6 +13,12 @@ from torch import Tensor
 
 from ats_core.errors import DrawError, ProposalError
 from ats_core.estimators import ESTIMATORS, Estimator
+
+Sampling = Literal["drawn", "topk", "exact"]
+"""Which cells a model reads: N drawn from its attention; the N of largest attention; all, and so no sampling."""
+
+TOP = "topk"
+"""Not an estimator but a biased choice: `Draw.estimator` of the cells of largest mass."""
 
 SUM_TOLERANCE = 1e-4  # a float32 softmax over 10,000 cells is within 1e-5 of one; anything normalised is
 
@@ -27,7 +34,7 @@ class Draw:
     weights: Float64[Tensor, "B N"]
     """The estimator's weights."""
     estimator: str
-    """Name in `ESTIMATORS`."""
+    """Name in `ESTIMATORS`, or `TOP`, whose weights are not unbiased."""
     undrawn: Float64[Tensor, " B"]
     """Mass of the cells that were not drawn."""
 
@@ -46,8 +53,38 @@ def draw(q_BK: Tensor, n: int, estimator: str = "unordered", generator: torch.Ge
     q_BK, rule = _normalised(q_BK), _rule(estimator)
     _check_size(q_BK, n, rule)
     cells_BN = (_with_replacement if rule.replacement else _in_sequence)(q_BK, n, generator)
-    q_BN, undrawn_B = q_BK.gather(1, cells_BN), q_BK.scatter(1, cells_BN, 0.0).sum(-1)
+    q_BN, undrawn_B = _masses(q_BK, cells_BN)
     return Draw(cells_BN, q_BN, rule.weights(q_BN, undrawn_B), estimator, undrawn_B)
+
+
+def all_cells(q_BK: Tensor) -> Draw:
+    """Every cell, in order, weighed by its own mass: what `draw` of all K cells by `unordered` gives, unshuffled."""
+    q_BK = _normalised(q_BK)
+    _check_size(q_BK, q_BK.shape[1], ESTIMATORS["unordered"])
+    cells_BK = torch.arange(q_BK.shape[1], device=q_BK.device).repeat(len(q_BK), 1)
+    return Draw(cells_BK, q_BK, q_BK, "unordered", q_BK.new_zeros(len(q_BK)))
+
+
+def top_cells(q_BK: Tensor, n: int) -> Draw:
+    """The `n` cells of largest mass, weighed by their shares of it: no chance, but a bias of unknown size."""
+    q_BK = _normalised(q_BK)
+    _check_size(q_BK, n, ESTIMATORS["unordered"])
+    cells_BN = q_BK.topk(n, dim=-1).indices
+    q_BN, undrawn_B = _masses(q_BK, cells_BN)
+    return Draw(cells_BN, q_BN, q_BN / q_BN.sum(-1, keepdim=True), TOP, undrawn_B)
+
+
+def no_cells(b: int, device: torch.device | str = "cpu") -> Draw:
+    """The draw of a model that reads nothing: N is 0 for each of `b` images."""
+    masses_B0 = torch.empty(b, 0, dtype=torch.float64, device=device)
+    return Draw(masses_B0.long(), masses_B0, masses_B0, "unordered", masses_B0.new_ones(b))
+
+
+def _masses(
+    q_BK: Float64[Tensor, "B K"], cells_BN: Int64[Tensor, "B N"]
+) -> tuple[Float64[Tensor, "B N"], Float64[Tensor, " B"]]:
+    """Masses of the drawn cells, and of all others."""
+    return q_BK.gather(1, cells_BN), q_BK.scatter(1, cells_BN, 0.0).sum(-1)
 
 
 def _in_sequence(q_BK: Float64[Tensor, "B K"], n: int, generator: torch.Generator | None) -> Int64[Tensor, "B {n}"]:

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from ats_core import bundle
 from ats_core.errors import AtsError, BundleError, RecipeError
-from ats_core.models import MODELS, AttentionSampling
-from ats_core.recipes import RECIPES, MegapixelMNIST, Recipe, SpeedLimits
+from ats_core.models import Model
+from ats_core.recipes import MODELS, RECIPES, MegapixelMNIST, Recipe, SpeedLimits
 
 SMALL = MegapixelMNIST(view_size=(6, 6), patch_size=15, n_patches=2)
 
 
-def built(recipe: Recipe) -> AttentionSampling:
+def built(recipe: Recipe) -> Model:
     torch.manual_seed(0)
     model = recipe.build()
     step(model, recipe)  # in training mode, so that running statistics are no longer the initial ones
@@ -29,13 +29,14 @@ def built(recipe: Recipe) -> AttentionSampling:
 
 
 @torch.no_grad()
-def step(model: AttentionSampling, recipe: Recipe) -> Tensor:
+def step(model: Model, recipe: Recipe) -> Tensor:
     g = torch.Generator().manual_seed(0)
     views = torch.randint(0, 256, (2, *recipe.view_size, recipe.channels), dtype=torch.uint8, generator=g)
-    side = (recipe.patch_size,) * 2
-    stored = torch.randint(0, 256, (2, recipe.n_patches, *side, recipe.channels), dtype=torch.uint8, generator=g)
     views = model.standardise(views)
-    return model(views, model.propose(views, generator=g), model.standardise(stored)).logits
+    drawn = model.propose(views, generator=g)
+    shape = (*drawn.cells.shape, *(model.patch_size,) * 2, recipe.channels)
+    stored = torch.randint(0, 256, shape, dtype=torch.uint8, generator=g)
+    return model(views, drawn, model.standardise(stored)).logits
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize("model_name", MODELS)
     @pytest.mark.parametrize("task", RECIPES)
     def test_gives_identical_outputs(self, task: str, model_name: str, tmp_path: Path) -> None:
-        recipe = replace(RECIPES[task](), model=model_name, n_patches=2)
+        recipe = replace(RECIPES[task](), model=model_name, n_patches=2, mil_grid=(2, 3), gated=True)
         model = built(recipe)
         bundle.save(model, recipe, tmp_path / "new" / "model")
         loaded, loaded_recipe = bundle.load(tmp_path / "new" / "model")
@@ -163,11 +164,21 @@ class TestForeignCode:
         lines = (
             "from ats_core.attention import DenseAttention as attention",
             "from ats_core.features import LeNet as features",
+            "from ats_core.backbones import resnet8 as backbone",
         )
         (tmp_path / "a_users_networks.py").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "a_users_networks", raising=False)
         return "a_users_networks"
+
+    def test_an_own_backbone_is_refused_unless_trusted(self, own: str) -> None:
+        trusted = replace(SMALL, model="cnn", backbone="resnet8")
+        files = bundle.dumps(built(trusted), replace(trusted, backbone=f"{own}:backbone"))
+        with pytest.raises(BundleError, match="own_networks=True"):
+            bundle.loads(files)
+        assert own not in sys.modules
+        loaded, _ = bundle.loads(files, own_networks=True)
+        assert torch.equal(step(loaded, trusted), step(built(trusted).eval(), trusted))
 
     @pytest.mark.parametrize("setting", ["attention", "features"])
     def test_an_own_network_is_refused_unless_trusted(self, own: str, setting: str) -> None:

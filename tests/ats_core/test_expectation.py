@@ -9,7 +9,7 @@ from torch import Tensor
 from ats_core.errors import DrawError
 from ats_core.estimators import ESTIMATORS, sequential
 from ats_core.expectation import expectation, standard_error
-from ats_core.sampling import Draw, draw
+from ats_core.sampling import TOP, Draw, draw
 
 
 def problem(cells: int, n: int, estimator: str, rows: int = 4) -> tuple[Tensor, Tensor, Draw]:
@@ -119,6 +119,16 @@ def test_standard_error_is_zero_with_every_cell_drawn(every_draw, estimator) -> 
 def test_standard_error_of_one_draw(estimator) -> None:
     assert standard_error(*problem(9, 1, estimator)).isinf().all()
     assert (standard_error(*problem(1, 1, estimator)) == 0).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_top_cells_are_renormalised_and_of_unknown_error(n) -> None:
+    a_BN, f_BND, d = problem(9, n, "unordered")
+    shares_BN = a_BN.detach() / a_BN.detach().sum(1, keepdim=True)
+    top = Draw(d.cells, d.proposal, shares_BN, TOP, d.undrawn)
+    torch.testing.assert_close(expectation(a_BN, f_BND, top), (shares_BN[..., None] * f_BND).sum(1))
+    assert standard_error(a_BN, f_BND, top).isinf().all()
+    assert standard_error(a_BN.float(), f_BND.float(), top).dtype == torch.float32
 
 
 def test_dtypes_follow_attention_and_features() -> None:

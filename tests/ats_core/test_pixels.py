@@ -42,6 +42,13 @@ def test_without_a_mask_all_is_inside() -> None:
     assert torch.equal(standardise(stored), standardise(stored, torch.ones(2, 4, 4, dtype=torch.bool)))
 
 
+def test_one_channel_is_the_first_of_those_stored() -> None:
+    stored, standardise = pixels(2, 4, 4, 3), Standardise(MEAN[:1], STD[:1])
+    assert standardise(stored).shape == (2, 1, 4, 4)
+    assert torch.equal(standardise(stored), standardise(stored[..., :1]))
+    assert torch.equal(standardise(stored), Standardise(MEAN, STD)(stored)[:, :1])
+
+
 def test_leaves_the_stored_pixels_alone() -> None:
     stored = pixels(1, 4, 4, 3)
     before = stored.clone()

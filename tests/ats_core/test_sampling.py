@@ -8,7 +8,7 @@ from torch import Tensor
 from ats_core.errors import AtsError, DrawError, ProposalError
 from ats_core.estimators import ESTIMATORS
 from ats_core.expectation import expectation, standard_error
-from ats_core.sampling import draw
+from ats_core.sampling import TOP, all_cells, draw, no_cells, top_cells
 
 Q_K = torch.tensor([0.55, 0.25, 0.12, 0.05, 0.03], dtype=torch.float64)
 CHOOSE = "Choose one of iid, last, sequential, unordered"
@@ -125,6 +125,45 @@ def test_float32_softmax_over_many_cells_is_a_proposal() -> None:
     q_BK = (3 * torch.randn(8, 10_000, generator=seeded())).softmax(1)
     d = draw(q_BK, 10, generator=seeded())
     torch.testing.assert_close(d.proposal.sum(1) + d.undrawn, torch.ones(8, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_all_cells_are_weighed_by_the_proposal() -> None:
+    q_BK = torch.rand(4, 9, generator=seeded(), dtype=torch.float64).softmax(1).requires_grad_()
+    every, drawn = all_cells(q_BK), draw(q_BK, 9, generator=seeded())
+    order_BK = drawn.cells.argsort(1)
+    assert torch.equal(every.cells, torch.arange(9).expand(4, -1))
+    for field in ("proposal", "weights"):
+        torch.testing.assert_close(getattr(every, field), getattr(drawn, field).gather(1, order_BK))
+    assert (every.estimator, every.undrawn.tolist()) == ("unordered", [0.0] * 4)
+    assert not every.weights.requires_grad
+
+
+@pytest.mark.parametrize("n", [1, 3, 9])
+def test_top_cells_have_the_largest_masses_and_their_shares(n) -> None:
+    q_BK = torch.rand(4, 9, generator=seeded(), dtype=torch.float64).softmax(1)
+    top = top_cells(q_BK, n)
+    for q_K, cells_N, weights_N, undrawn in zip(q_BK, top.cells, top.weights, top.undrawn, strict=True):
+        best = sorted(range(9), key=lambda k: -q_K[k])[:n]
+        assert cells_N.tolist() == best
+        torch.testing.assert_close(weights_N, q_K[best] / q_K[best].sum())
+        torch.testing.assert_close(undrawn, 1 - q_K[best].sum())
+    assert torch.equal(top.proposal, q_BK.gather(1, top.cells) / q_BK.sum(1, keepdim=True))
+    assert top.estimator == TOP
+
+
+def test_cells_of_zero_probability_cannot_be_chosen() -> None:
+    """Their weight w / q is not defined."""
+    q_BK = torch.tensor([[0.5, 0.5, 0.0]])
+    assert top_cells(q_BK, 2).cells.sort().values.tolist() == [[0, 1]]
+    for choose in (all_cells, lambda q_BK: top_cells(q_BK, 3)):
+        with pytest.raises(DrawError, match="a row has only 2 of positive"):
+            choose(q_BK)
+
+
+def test_no_cells_leave_all_the_mass() -> None:
+    none = no_cells(3)
+    assert none.cells.shape == none.proposal.shape == none.weights.shape == (3, 0)
+    assert none.undrawn.tolist() == [1.0] * 3
 
 
 def row(*entries: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""One conformance suite for every model: propose which cells to read, read them, classify."""
+"""Attention sampling and its uniform twin: exact on average, by enumeration of all draws."""
 
 import copy
 from collections.abc import Callable
@@ -6,59 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Generator, Tensor
-from torch.nn import functional
+from torch import Tensor
 
 from ats_core.errors import DrawError, RecipeError
 from ats_core.estimators import ESTIMATORS
 from ats_core.features import features_of_patches
-from ats_core.geometry import extract_patches
-from ats_core.losses import attention_loss
-from ats_core.models import MODELS, RELEASED, AttentionSampling, Output, PatchModel
+from ats_core.models import RELEASED, AttentionSampling
 from ats_core.recipes import Recipe
 from ats_core.sampling import Draw, draw
+from tests.ats_core.models.cases import SMALL, build, classify, gradients, read, see, seeded, some_images
 
 EveryDraw = Callable[[Tensor, int, str], tuple[Draw, Tensor]]
-CLASSES = ("none", "one", "two")
-ONE_CHANNEL = {"channels": 1, "mean": (0.5,), "std": (0.25,)}
-SMALL = {  # the nets of each task over six cells
-    "speed_limits": Recipe(
-        task="s",
-        classes=CLASSES,
-        view_size=(24, 32),
-        patch_size=16,
-        attention="pooled",
-        features="resnet8",
-        n_patches=2,
-    ),
-    "colon_cancer": Recipe(
-        task="c", classes=CLASSES, view_size=(2, 3), patch_size=11, attention="dense", features="nucleus", n_patches=2
-    ),
-    "megapixel_mnist": Recipe(
-        task="m",
-        classes=CLASSES,
-        view_size=(2, 3),
-        patch_size=13,
-        attention="dense",
-        features="lenet",
-        n_patches=2,
-        **ONE_CHANNEL,
-    ),
-}
-IMAGE_SIZE = (60, 90)
-
-
-def seeded(seed: int) -> Generator:
-    return Generator().manual_seed(seed)
-
-
-def build(recipe: Recipe) -> AttentionSampling:
-    torch.manual_seed(0)
-    model = recipe.build().double().eval()  # in training mode features depend on the other patches of the batch
-    for name, parameter in model.attention.named_parameters():
-        if name.endswith("weight"):
-            parameter.data *= 3  # attention that prefers some cells
-    return model
 
 
 @pytest.fixture(params=SMALL)
@@ -66,33 +24,9 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
     return SMALL[request.param]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=["ats", "uniform"])
 def model(request: pytest.FixtureRequest, recipe: Recipe) -> AttentionSampling:
     return build(replace(recipe, model=request.param))
-
-
-def some_images(model: AttentionSampling, b: int = 3) -> Tensor:
-    """Noise [B, C, H, W] of 8 bit."""
-    shape = (b, len(model.standardise.mean), *IMAGE_SIZE)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=seeded(7))
-
-
-def see(model: AttentionSampling, images: Tensor) -> Tensor:
-    """The views that the model standardises."""
-    views = functional.adaptive_avg_pool2d(images.float(), model.view_size).round().byte()
-    return model.standardise(views.movedim(1, -1))
-
-
-def read(model: AttentionSampling, images: Tensor, cells: Tensor) -> Tensor:
-    """The standardised patches [B, N, C, P, P] of cells [B, N]."""
-    sizes = torch.tensor([images.shape[2:]]).expand(len(images), 2)
-    centres = model.grid.centres(cells, sizes, model.patch_size)
-    patches, inside = extract_patches(images, centres, model.patch_size)
-    return model.standardise(patches.movedim(2, -1), inside)
-
-
-def classify(model: AttentionSampling, images: Tensor, drawn: Draw) -> Output:
-    return model(see(model, images), drawn, read(model, images, drawn.cells))
 
 
 def perturbed(model: AttentionSampling) -> AttentionSampling:
@@ -112,29 +46,15 @@ def full_logits(model: AttentionSampling, images: Tensor) -> Tensor:
 
 
 class TestPropose:
-    def test_names_cells_and_their_attention(self, model: AttentionSampling) -> None:
-        assert isinstance(model, PatchModel)
+    def test_draws_from_the_attention(self, model: AttentionSampling) -> None:
         views = see(model, some_images(model))
         drawn = model.propose(views, generator=seeded(0))
-        assert drawn.cells.shape == (3, 2)
-        assert drawn.cells.min() >= 0
-        assert drawn.cells.max() < model.grid.n_cells
         torch.testing.assert_close(drawn.proposal, model.attend(views).gather(1, drawn.cells))
 
-    def test_holds_no_gradient(self, model: AttentionSampling) -> None:
-        with_graph: list[bool] = []
-        model.attention.register_forward_hook(lambda *_: with_graph.append(torch.is_grad_enabled()))
-        drawn = model.propose(see(model, some_images(model)), generator=seeded(0))
-        assert with_graph == [False]
-        assert not any(t.requires_grad for t in (drawn.cells, drawn.proposal, drawn.weights, drawn.undrawn))
-
-    def test_follows_its_generator_alone(self, model: AttentionSampling) -> None:
-        views, state = see(model, some_images(model, 20)), torch.get_rng_state()
-        first, again, other = (model.propose(views, generator=seeded(seed)) for seed in (0, 0, 1))
-        assert torch.equal(first.cells, again.cells)
-        assert torch.equal(first.weights, again.weights)
+    def test_another_seed_draws_other_cells(self, model: AttentionSampling) -> None:
+        views = see(model, some_images(model, 20))
+        first, other = (model.propose(views, generator=seeded(seed)) for seed in (0, 1))
         assert not torch.equal(first.cells, other.cells)
-        assert torch.equal(torch.get_rng_state(), state)
 
     @pytest.mark.parametrize("estimator", [*ESTIMATORS, RELEASED])
     def test_draws_for_its_estimator(self, recipe: Recipe, estimator: str) -> None:
@@ -148,40 +68,57 @@ class TestPropose:
             model.propose(see(model, some_images(model)))
 
 
+class TestSampling:
+    """Other ways to choose the cells of the same model."""
+
+    def test_exact_is_a_draw_of_all_cells_without_the_shuffle(self, model: AttentionSampling) -> None:
+        images = some_images(model)
+        views = see(model, images)
+        exact, drawn = model.propose(views, sampling="exact"), draw(model.attend(views), 6, generator=seeded(0))
+        order = drawn.cells.argsort(1)
+        assert torch.equal(exact.cells, drawn.cells.gather(1, order))
+        assert exact.estimator == drawn.estimator
+        for field in ("proposal", "weights"):
+            torch.testing.assert_close(getattr(exact, field), getattr(drawn, field).gather(1, order))
+        output = classify(model, images, exact)
+        torch.testing.assert_close(output.logits, full_logits(model, images), rtol=1e-9, atol=1e-9)
+        assert output.standard_error.eq(0).all()
+
+    def test_top_cells_are_those_of_largest_attention(self, recipe: Recipe) -> None:
+        model = build(recipe)
+        images = some_images(model)
+        a_BK = model.attend(see(model, images)).detach()
+        top = model.propose(see(model, images), sampling="topk")
+        output = classify(model, images, top)
+        every_cell = torch.arange(6).expand(len(images), -1)
+        f_BKD = features_of_patches(model.features, read(model, images, every_cell))
+        for a_K, cells, f_KD, logits in zip(a_BK, top.cells, f_BKD, output.logits, strict=True):
+            best = sorted(range(6), key=lambda k: -a_K[k])[:2]
+            assert set(cells.tolist()) == set(best)
+            expected_D = sum(a_K[k] * f_KD[k] for k in best) / sum(a_K[k] for k in best)
+            torch.testing.assert_close(logits, model.classifier(expected_D), rtol=1e-9, atol=1e-9)
+        assert output.standard_error.isinf().all()
+
+    def test_uniform_has_no_top(self, recipe: Recipe) -> None:
+        model = build(replace(recipe, model="uniform"))
+        with pytest.raises(RecipeError, match="all cells are equal"):
+            model.propose(see(model, some_images(model)), sampling="topk")
+
+    @pytest.mark.parametrize("sampling", ["topk", "exact"])
+    def test_released_is_scored_by_any(self, recipe: Recipe, sampling: str) -> None:
+        released, plain = build(replace(recipe, estimator=RELEASED)), build(recipe)
+        images = some_images(released)
+        with torch.no_grad():
+            drawn = released.propose(see(released, images), sampling=sampling)
+            assert torch.equal(classify(released, images, drawn).logits, classify(plain, images, drawn).logits)
+
+
 class TestForward:
-    def test_has_shapes_and_finite_values(self, model: AttentionSampling) -> None:
+    def test_knows_that_it_is_uncertain(self, model: AttentionSampling) -> None:
         images = some_images(model)
         output = classify(model, images, model.propose(see(model, images), generator=seeded(0)))
-        assert output.logits.shape == output.standard_error.shape == (3, len(CLASSES))
-        assert output.attention.shape == (3, model.grid.n_cells)
-        assert all(t.isfinite().all() for t in (output.logits, output.attention, output.standard_error))
         assert (output.standard_error > 0).all()
-        assert not output.standard_error.requires_grad
-        torch.testing.assert_close(output.attention.sum(1), torch.ones(3).double())
-
-    def test_runs_in_single_precision(self, model: AttentionSampling) -> None:
-        model, images = model.float(), some_images(model)
-        output = classify(model, images, model.propose(see(model, images), generator=seeded(0)))
-        assert {output.logits.dtype, output.attention.dtype, output.standard_error.dtype} == {torch.float32}
-
-    def test_sends_a_gradient_to_every_parameter(self, model: AttentionSampling) -> None:
-        model, images = model.train(), some_images(model)
-        output = classify(model, images, model.propose(see(model, images), generator=seeded(0)))
-        attention_loss(output, torch.tensor([0, 1, 2]), entropy_weight=0.01).backward()
-        *_, last_of_attention = [None, *(name for name, _ in model.named_parameters() if name.startswith("attention"))]
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            if name != last_of_attention:  # a bias of all logits, which a softmax does not see
-                assert parameter.grad.abs().max() > 1e-12, name
-
-    def test_classifies_each_image_alone(self, model: AttentionSampling) -> None:
-        images = some_images(model)
-        drawn = model.propose(see(model, images), generator=seeded(0))
-        one = Draw(drawn.cells[1:2], drawn.proposal[1:2], drawn.weights[1:2], drawn.estimator, drawn.undrawn[1:2])
-        torch.testing.assert_close(
-            classify(model, images, drawn).logits[1:2], classify(model, images[1:2], one).logits, rtol=1e-9, atol=1e-9
-        )
+        assert output.standard_error.isfinite().all()
 
     def test_takes_any_number_of_patches(self, model: AttentionSampling) -> None:
         images = some_images(model)
@@ -189,23 +126,11 @@ class TestForward:
             drawn = draw(model.attend(see(model, images)), n, generator=seeded(0))
             assert classify(model, images, drawn).logits.isfinite().all()
 
-    def test_of_all_cells_is_exact_and_knows_it(self, model: AttentionSampling) -> None:
-        images = some_images(model)
-        drawn = draw(model.attend(see(model, images)), model.grid.n_cells, generator=seeded(0))
-        output = classify(model, images, drawn)
-        torch.testing.assert_close(output.logits, full_logits(model, images), rtol=1e-9, atol=1e-9)
-        assert output.standard_error.eq(0).all()
-
     def test_of_one_cell_has_no_idea_of_its_error(self, model: AttentionSampling) -> None:
         images = some_images(model)
         output = classify(model, images, draw(model.attend(see(model, images)), 1, generator=seeded(0)))
         assert output.standard_error.isinf().all()
         assert output.logits.isfinite().all()
-
-
-def gradients(model: AttentionSampling, value: Tensor) -> dict[str, Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(value, parameters), strict=True))
 
 
 class TestExpectation:
