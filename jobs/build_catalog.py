@@ -2,6 +2,7 @@
 """Build a catalog: a Parquet row an image, with its label, split, sizes, tile index and low-resolution view.
 
     jobs/build_catalog.py --source gtsdb --images DIR --task speed_limit --out runs/catalog
+    jobs/build_catalog.py --source megapixel_mnist --mnist DIR --out runs/catalog
     jobs/build_catalog.py --source labels_csv --images s3://bucket/prefix --labels labels.csv --out s3://bucket/catalog
     jobs/build_catalog.py --source labels_csv --images s3://bucket/prefix --convert s3://bucket/tiled --out ...
 
@@ -16,13 +17,19 @@ from typing import Any, Literal
 from pipelines.catalog.build import LARGE, build_catalog, large_and_whole
 from pipelines.catalog.schema import Manifest, Source
 from pipelines.catalog.sources import SOURCES, make_source
+from pipelines.catalog.sources.digits.idx import download_mnist
 from pipelines.catalog.sources.download import download
+from pipelines.catalog.sources.megapixel_mnist import MegapixelMNIST
+from pipelines.catalog.sources.road_scenes import RoadScenes
+from pipelines.catalog.sources.speed_limits import SpeedLimits
 from pipelines.errors import CatalogError
 from pipelines.job import connect, run
 from pipelines.storage import objects
 from pipelines.storage.pyramid import Codec
 
 SMOKE_IMAGES = 24
+GENERATED = ("road_scenes", "megapixel_mnist")
+OF_SOURCES = ("images", "labels", "task", "folds", "difficulty", "mnist", "side", "n_train", "n_test", "n_noise")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,8 @@ class Options:
     images: str | None = None
     """Folder or URI prefix of the data set in its original layout; for `labels_csv` a glob will do."""
     labels: str | None = None
-    """Of `labels_csv`: a CSV with the columns image,label[,split,group]. Without it images are unlabelled."""
+    """Of `labels_csv`: a CSV with the columns image,label[,split,group]. Without it images are unlabelled.
+    Of `megapixel_mnist`: majority, max or top."""
     out: str = "runs/catalog"
     """Folder or URI (s3://...) of the catalog. With several nodes it must be shared by all."""
     task: Literal["prohibitory", "speed_limit"] | None = None
@@ -43,6 +51,18 @@ class Options:
     """Of `colon_cancer`: parts of the cross-validation."""
     difficulty: Literal["default", "easy"] | None = None
     """Of `road_scenes`: how large and how many the signs are."""
+    mnist: str | None = None
+    """Of `megapixel_mnist`: folder of MNIST's IDX files; scikit-learn's 8 x 8 digits, scaled up, when not given."""
+    side: int | None = None
+    """Of `megapixel_mnist`: height and width of the images, pixels; 1500 when not given."""
+    n_train: int | None = None
+    """Of generated data: training images."""
+    n_test: int | None = None
+    """Of generated data: test images."""
+    n_noise: int | None = None
+    """Of `megapixel_mnist`: pieces of noise in an image; 50 when not given."""
+    digits_on_top: bool = False
+    """Of `megapixel_mnist`: write the digits over the noise, and not the noise over the digits."""
     view_size: tuple[int, int] | None = None
     """Height and width of the low-resolution view; what suits the data set when not given."""
     convert: str | None = None
@@ -57,7 +77,7 @@ class Options:
     overwrite: bool = False
     """Replace the catalog that is there."""
     download: bool = False
-    """Of `speed_limits`: fetch the data set into --images first, checked by md5."""
+    """Of `speed_limits`: fetch the data set into --images first, checked by md5; of `megapixel_mnist`, into --mnist."""
     smoke: bool = False
     """A few images only: does it run here at all?"""
 
@@ -66,9 +86,7 @@ def main(options: Options) -> None:
     """Source, catalog, table."""
     source, out = source_of(options), objects.absolute(options.out)
     if options.download:
-        if options.source != "speed_limits":
-            raise CatalogError(f"source {options.source}", "there is nothing to download", "Leave --download out.")
-        download(source.images)
+        fetch(options, source)
     connect()
     start = time.perf_counter()
     limit = SMOKE_IMAGES if options.smoke else None
@@ -87,22 +105,31 @@ def main(options: Options) -> None:
 
 
 def source_of(options: Options) -> Source:
-    """The data set that the options name; generated scenes go beside the catalog."""
-    images, own = options.images, {}
-    if options.source == "road_scenes":
-        own = {"n_train": SMOKE_IMAGES, "n_test": SMOKE_IMAGES} if options.smoke else {}
-        images = images or f"{options.out}-{'smoke-' if options.smoke else ''}images"
-        print(f"Generated road scenes in {images}, difficulty {options.difficulty or 'default'}.", flush=True)
-    return make_source(
-        options.source,
-        seed=options.seed,
-        images=images and objects.absolute(images),
-        labels=options.labels and objects.absolute(options.labels),
-        task=options.task,
-        folds=options.folds,
-        difficulty=options.difficulty,
-        **own,
-    )
+    """The data set that the options name; generated images go beside the catalog."""
+    given = {name: getattr(options, name) for name in OF_SOURCES} | {"digits_on_top": options.digits_on_top or None}
+    if options.source in GENERATED:
+        given["images"] = options.images or f"{options.out}-{'smoke-' if options.smoke else ''}images"
+        given |= {"n_train": SMOKE_IMAGES, "n_test": SMOKE_IMAGES} if options.smoke else {}
+    if options.source == "megapixel_mnist" and options.download:
+        given["mnist"] = options.mnist or f"{options.out}-mnist"
+    paths = ("images", "mnist", "labels") if options.source == "labels_csv" else ("images", "mnist")
+    given |= {name: objects.absolute(given[name]) for name in paths if given[name]}
+    source = make_source(options.source, seed=options.seed, **given)
+    if isinstance(source, RoadScenes):
+        print(f"Generated road scenes in {source.images}, difficulty {source.difficulty}.", flush=True)
+    elif isinstance(source, MegapixelMNIST):
+        print(f"Megapixel MNIST in {source.images}, of {source.digits_of}.", flush=True)
+    return source
+
+
+def fetch(options: Options, source: Source) -> None:
+    """Downloads what the source is made of; a CatalogError where nobody offers that."""
+    if isinstance(source, SpeedLimits):
+        download(source.images)
+    elif isinstance(source, MegapixelMNIST):
+        download_mnist(source.mnist)
+    else:
+        raise CatalogError(f"source {options.source}", "there is nothing to download", "Leave --download out.")
 
 
 def table(manifest: Manifest, seconds: float) -> str:

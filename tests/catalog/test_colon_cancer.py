@@ -38,6 +38,17 @@ def test_the_original_layout(original: Path, below: str) -> None:
     }
 
 
+def test_a_nucleus_is_a_box_of_12_pixels_around_the_centre_of_its_pixel(
+    tmp_path: Path, write_images: Callable[..., None]
+) -> None:
+    """MATLAB's (x, y) = (1, 1) is the first pixel, whose centre is at (0.5, 0.5)."""
+    write_images(tmp_path / "img1", "img1.bmp")
+    savemat(tmp_path / "img1/img1_epithelial.mat", {"detection": np.array([[1.0, 1.0], [20.25, 10.0]])})
+    savemat(tmp_path / "img1/img1_others.mat", {"detection": np.array([[5.0, 5.0]])})
+    (entry,) = ColonCancer(str(tmp_path)).entries()
+    assert entry.boxes == ((-5.5, -5.5, 6.5, 6.5), (3.5, 13.75, 15.5, 25.75))
+
+
 def test_the_seed_chooses_the_folds(original: Path) -> None:
     def folds(seed: int) -> list[str]:
         return [e.split for e in ColonCancer(str(original), folds=3, seed=seed).entries()]
@@ -65,5 +76,7 @@ def test_the_real_images(shared_data: Path) -> None:
     entries = ColonCancer(str(shared_data / "colon_cancer")).entries()
     assert [e.image_id for e in entries] == [f"img{i}" for i in range(1, 101)]
     assert Counter(e.label for e in entries) == {1: 51, 0: 49}
+    assert all(bool(e.boxes) == e.label for e in entries)
+    assert sum(len(e.boxes) for e in entries) == 7722  # epithelial nuclei, as its authors count them
     assert Counter(e.split for e in entries) == {f"fold{k}": 20 for k in range(5)}
     assert all(9 <= n <= 11 for n in Counter((e.split, e.label) for e in entries).values())

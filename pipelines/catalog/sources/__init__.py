@@ -7,6 +7,7 @@ from pipelines.catalog.schema import Source
 from pipelines.catalog.sources.colon_cancer import ColonCancer
 from pipelines.catalog.sources.gtsdb import Gtsdb
 from pipelines.catalog.sources.labels_csv import LabelsCsv
+from pipelines.catalog.sources.megapixel_mnist import MegapixelMNIST
 from pipelines.catalog.sources.road_scenes import RoadScenes
 from pipelines.catalog.sources.speed_limits import SpeedLimits
 from pipelines.errors import CatalogError
@@ -16,6 +17,7 @@ SOURCES: dict[str, type[Source]] = {
     "speed_limits": SpeedLimits,
     "gtsdb": Gtsdb,
     "colon_cancer": ColonCancer,
+    "megapixel_mnist": MegapixelMNIST,
     "labels_csv": LabelsCsv,
 }
 

@@ -1,11 +1,11 @@
-"""Fetches the Swedish traffic signs from their public page (1.5 GB or so), checked by md5."""
+"""Fetches data sets from their public pages, checked by md5: here the Swedish traffic signs (1.5 GB or so)."""
 
 import hashlib
 import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,29 +27,52 @@ def download(directory: str, *, url: str = URL, md5: Mapping[str, str] = MD5) ->
     Raises:
         CatalogError: the directory is not local, an archive cannot be had, or its md5 is another.
     """
-    if "://" in directory:
-        raise CatalogError(directory, "it is not local", "Download to a local folder and copy that.")
+    folder = local_folder(directory)
     for name, digest in md5.items():
-        archive = Path(directory, name)
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        if not archive.exists() or file_md5(archive) != digest:
-            _fetch(f"{url}/{name}", archive, digest)
+        archive = folder / name
+        fetch(f"{url}/{name}", archive, digest)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(archive.parent)
 
 
-def _fetch(url: str, archive: Path, digest: str) -> None:
-    """Through a file beside, so that `archive` is whole or not there."""
-    part = archive.with_suffix(".part")
+def local_folder(directory: str) -> Path:
+    """The folder to download into; CatalogError when it is not of this machine."""
+    if "://" in directory:
+        raise CatalogError(directory, "it is not local", "Download to a local folder and copy that.")
+    return Path(directory)
+
+
+def file_md5(path: Path) -> str:
+    """The md5 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def fetch(url: str, path: Path, md5: str, *, md5_of: Callable[[Path], str] = file_md5) -> None:
+    """One file into a local path, through a file beside: it is whole or not there. What is there, whole, is kept.
+
+    Args:
+        url: of the file.
+        path: where to.
+        md5: in hexadecimal.
+        md5_of: finds it: of the file, unless what counts is what an archive holds.
+
+    Raises:
+        CatalogError: the file cannot be had, or its md5 is another.
+    """
+    if path.exists() and md5_of(path) == md5:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
     try:
         with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:
-            _copy(response, file, archive.name, int(response.headers.get("Content-Length", 0)))
+            _copy(response, file, path.name, int(response.headers.get("Content-Length", 0)))
     except OSError as error:
         raise CatalogError(url, f"cannot be fetched ({error})", "Fetch and unpack it by hand.") from error
-    if (found := file_md5(part)) != digest:
+    if (found := md5_of(part)) != md5:
         part.unlink()
-        raise CatalogError(url, f"its md5 is {found}, not {digest}", "Try again: the download was cut or altered.")
-    part.rename(archive)
+        raise CatalogError(url, f"its md5 is {found}, not {md5}", "Try again: the download was cut or altered.")
+    part.rename(path)
 
 
 def _copy(response: BinaryIO, file: BinaryIO, name: str, total: int) -> None:
@@ -60,9 +83,3 @@ def _copy(response: BinaryIO, file: BinaryIO, name: str, total: int) -> None:
         if time.monotonic() - last > _REPORT_S:
             last = time.monotonic()
             print(f"{name}: {file.tell() / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
-
-
-def file_md5(path: Path) -> str:
-    """The md5 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

@@ -19,9 +19,6 @@ Painting and writing take 70-100 ms of one core an image.
 """
 
 import io
-import json
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,6 +28,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pipelines.catalog.schema import Box, Entry
+from pipelines.catalog.sources.generated import GeneratedFolder, with_progress
 from pipelines.catalog.sources.scenes.painter import render_scene
 from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
 from pipelines.catalog.sources.scenes.world import HEIGHT, WIDTH
@@ -72,7 +70,9 @@ class RoadScenes:
 
         CatalogError when the folder holds anything else, scenes of other settings included.
         """
-        if not self._is_generated():
+        folder = GeneratedFolder(self.images, MARKER, self._settings, last=f"{PARTS[-1]}/annotations.txt")
+        if not folder.is_complete():
+            folder.begin()
             self._generate()
         return SpeedLimits(images=self.images).entries()
 
@@ -80,30 +80,14 @@ class RoadScenes:
     def _settings(self) -> dict[str, Any]:
         settings = asdict(self) | {"version": VERSION, "level": asdict(DIFFICULTIES[self.difficulty])}
         settings.pop("images")
-        as_read_back: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists
-        return as_read_back
-
-    def _is_generated(self) -> bool:
-        """Whether all images are there; an interrupted generation is none, it is begun again."""
-        marker = objects.join(self.images, MARKER)
-        if not objects.exists(marker):
-            if _holds_files(self.images):
-                raise CatalogError(self.images, f"holds files, but no {MARKER}", "Name an empty folder")
-            return False
-        found, wanted = json.loads(objects.read_bytes(marker)), self._settings
-        other = [f"{key} {found.get(key)}, not {wanted[key]}" for key in wanted if found.get(key) != wanted[key]]
-        if other:
-            reason = f"holds scenes of other settings ({', '.join(other)})"
-            raise CatalogError(self.images, reason, "Name another folder, or delete this one")
-        return objects.exists(objects.join(self.images, PARTS[-1], "annotations.txt"))
+        return settings
 
     def _generate(self) -> None:
-        """Marker first and annotations last, so that no half of a data set passes for the whole."""
-        objects.write_bytes(objects.join(self.images, MARKER), json.dumps(self._settings, indent=2).encode())
+        """Annotations last: those of the last part say that all is there."""
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="road_scenes") as pool:
             for part, n in enumerate((self.n_train, self.n_test)):
                 lines = pool.map(partial(self._write_scene, part), range(n))
-                text = "".join(_with_progress(lines, n, f"road scenes, {PARTS[part]}"))
+                text = "".join(with_progress(lines, n, f"road scenes, {PARTS[part]}"))
                 objects.write_bytes(objects.join(self.images, PARTS[part], "annotations.txt"), text.encode())
 
     def _write_scene(self, part: int, index: int) -> str:
@@ -136,22 +120,3 @@ def touch_probability(
         rows, columns = np.abs(y - (y0 + y1) / 2) < patch_size / 2, np.abs(x - (x0 + x1) / 2) < patch_size / 2
         touches |= rows[:, None] & columns[None, :]
     return float(1 - (1 - touches.mean()) ** n_draws)
-
-
-def _holds_files(where: str) -> bool:
-    try:
-        return bool(objects.list_uris(where))
-    except FileNotFoundError:
-        return False
-
-
-def _with_progress(lines: Iterable[str], n: int, what: str, seconds: float = 5.0) -> Iterable[str]:
-    """Passes `lines` on, with a report on stderr every few seconds and at the end."""
-    start = last = time.monotonic()
-    for done, line in enumerate(lines, 1):
-        yield line
-        now = time.monotonic()
-        if now - last > seconds or done == n:
-            last = now
-            rate = done / max(now - start, 1e-9)
-            print(f"{what}: {done}/{n} images, {rate:.1f} images/s", file=sys.stderr, flush=True)
