@@ -2,10 +2,13 @@
 """Train attention sampling to find epithelial cells in H&E images, by cross-validation over the 100 images.
 
 jobs/train_colon_cancer.py --images DIR
+jobs/train_colon_cancer.py --images DIR --model cnn --view-size 250 250 --runs 5
 jobs/train_colon_cancer.py --images DIR --model uniform --fold 0
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ats_core.errors import RecipeError
 from ats_core.recipes import ColonCancer
@@ -13,7 +16,7 @@ from pipelines.catalog.made import catalog_of
 from pipelines.catalog.schema import Source
 from pipelines.catalog.sources import make_source
 from pipelines.job import connect, run
-from pipelines.report.cross_validation import cross_validation_table
+from pipelines.report.cross_validation import cross_validation_table, runs_table
 from pipelines.report.present import present
 from pipelines.training.options import TrainOptions
 from pipelines.training.train import Splits, train
@@ -27,6 +30,8 @@ class Options(TrainOptions):
     """Parts of the cross-validation."""
     fold: int | None = None
     """Only this part is tested; all, one after the other, when not given."""
+    runs: int = 1
+    """Independent cross-validations: run r takes --seed + r, also for its folds unless --catalog brings them."""
 
 
 def source_of(options: Options) -> Source:
@@ -42,18 +47,29 @@ def splits_of(folds: int, fold: int) -> Splits:
     return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
 
 
+def cross_validation(options: Options, source: Source | None, parts: Sequence[Splits]) -> list[dict[str, Any]]:
+    """Catalog, a training for each fold, table and figure of each, and of all together; the summaries."""
+    catalog = catalog_of(source, options.out, view_size=options.view_size) if source else options.catalog
+    summaries = []
+    for splits in parts:
+        summaries.append(train(ColonCancer(), options, catalog, splits))
+        present(summaries[-1], catalog, splits)
+    print(cross_validation_table(summaries), flush=True)
+    return summaries
+
+
 def main(options: Options) -> None:
-    """Catalog, a training for each fold, table and figure of each, and of all together."""
-    source = None if options.catalog else source_of(options)
-    connect()
-    catalog = options.catalog or catalog_of(source, options.out)
+    """The cross-validations, and a table of all where there are several."""
+    if options.runs < 1:
+        raise RecipeError(f"runs {options.runs}", "there must be at least one", "Check --runs.")
     chosen = range(options.folds) if options.fold is None else [options.fold]
-    runs = []
-    for fold in chosen:
-        splits = splits_of(options.folds, fold)
-        runs.append(train(ColonCancer(), options, catalog, splits))
-        present(runs[-1], catalog, splits)
-    print(cross_validation_table(runs), flush=True)
+    parts = [splits_of(options.folds, fold) for fold in chosen]
+    each = [replace(options, seed=options.seed + r) for r in range(options.runs)]
+    sources = [None if options.catalog else source_of(one) for one in each]
+    connect()
+    runs = [cross_validation(one, source, parts) for one, source in zip(each, sources, strict=True)]
+    if len(runs) > 1:
+        print(runs_table(runs), flush=True)
 
 
 if __name__ == "__main__":

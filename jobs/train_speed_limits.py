@@ -36,8 +36,6 @@ class Options(TrainOptions):
     """Generated training scenes."""
     n_test: int = 684
     """Generated test scenes."""
-    view_size: tuple[int, int] | None = None
-    """Height and width of the low-resolution view; 0.3 of the image when not given."""
     convert: bool = True
     """Write the images under --out as tiled TIFFs first: a patch then costs its tiles, and not the whole image."""
 

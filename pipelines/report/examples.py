@@ -3,7 +3,7 @@
 Built from the view and the drawn patches alone; no full image is held beyond what the reader needs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +60,10 @@ def examples(directory: RunDirectory, catalog: str, splits: Splits, *, n: int = 
     output = model(request.views, request.draw, request.patches(model))
     pixels = request.future.result()[0].numpy()
     probabilities = output.logits.softmax(-1)
+    shares = request.draw.weights / request.draw.proposal * output.attention.gather(1, request.draw.cells)
     made = []
     for i, row in enumerate(rows):
-        weights, winner = request.draw.weights[i].numpy(), int(probabilities[i].argmax())
+        weights, winner = shares[i].numpy(), int(probabilities[i].argmax())
         heaviest = np.argsort(-weights, kind="stable")
         made.append(
             Example(
@@ -97,35 +98,3 @@ def _column(values: list[Any]) -> np.ndarray:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column if isinstance(values[0], bytes | list | str) else np.array(values)
-
-
-def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """Runs side by side, a row a measure, in units."""
-    measures = [
-        ("test error", "test_error", ".3f"),
-        ("test AUROC", "test_auroc", ".3f"),
-        ("test loss", "test_loss", ".3f"),
-        ("train loss", "train_loss", ".3f"),
-        *((f"recall {name[7:]}", name, ".3f") for name in summaries[0] if name.startswith("recall_")),
-        ("drawn patches on a box", "patches_on_box", ".3f"),
-        ("  if drawn uniformly", "patches_on_box_uniform", ".3f"),
-        ("test images", "n_test", "d"),
-        ("training, images/s", "images_per_second", ".1f"),
-        ("  ms/image of a worker", "ms_per_sample", ".0f"),
-        ("requests/image", "requests_per_image", ".2f"),
-        ("read, MB/image", "mb_per_image", ".2f"),
-        ("  decoded tiles/image", "tiles_per_image", ".1f"),
-        ("  decoding, ms/image", "decode_ms_per_image", ".1f"),
-        ("  storage, ms/request", "storage_ms_per_request", ".1f"),
-        ("  repeated requests", "retries", "d"),
-        ("  images left out", "images_left_out", "d"),
-        ("peak memory, MB", "peak_memory_mb", ".0f"),
-        ("wall, s", "wall_s", ".0f"),
-    ]
-    names = [f"{s['task']} {s['model']}-{s['n_patches']}" for s in summaries]
-    lines = [f"{'':<24}" + "".join(f"{name:>24}" for name in names)]
-    for title, key, form in measures:
-        if any(key in s for s in summaries):
-            cells = (format(s[key], form) if key in s else "-" for s in summaries)
-            lines.append(f"{title:<24}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n".join(lines)

@@ -12,6 +12,7 @@ from pipelines.report.examples import Example
 
 DRAWN, TRUTH = "#00d5ff", "#ffffff"  # cyan and white stay apart for every kind of colour vision, also on viridis
 PATCHES_SHOWN = 10
+PATCHES_BOXED = 100  # a model that reads all of a grid has thousands
 
 
 def attention_figure(examples: Sequence[Example], title: str) -> bytes:
@@ -35,10 +36,11 @@ def _draw_row(row: SubFigure, example: Example) -> None:
         axes.imshow(example.view, extent=(0, example.size[1], example.size[0], 0), interpolation="bilinear")
         axes.axis("off")
     _boxes(view, example.boxes, TRUTH)
-    _overlay(attention, example)
-    patch_boxes = _patch_boxes(example)
-    _boxes(attention, patch_boxes, DRAWN)
-    _draw_patches(right, example)
+    if example.grid.n_cells > 1:
+        _overlay(attention, example)
+    if len(example.patches):
+        _boxes(attention, _patch_boxes(example)[:PATCHES_BOXED], DRAWN)
+        _draw_patches(right, example)
 
 
 def _overlay(axes: Axes, example: Example) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.report.examples import examples, summary_table
+from pipelines.report.examples import examples
 from pipelines.report.figure import attention_figure
+from pipelines.report.table import summary_table
 from pipelines.storage import objects
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import TRAIN_TEST, Splits

@@ -33,6 +33,8 @@ class Batch:
     boxes: Sequence[Tensor]
     """For each image float [M, 4] as (y0, x0, y1, x1); M is 0 where none is known."""
     image_ids: Sequence[str]
+    groups: Sequence[str]
+    """Images of one group are no independent samples; "" where an image stands alone."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,6 +49,7 @@ class Batch:
             sizes=self.sizes[index],
             boxes=[self.boxes[i] for i in rows],
             image_ids=[self.image_ids[i] for i in rows],
+            groups=[self.groups[i] for i in rows],
         )
 
 
@@ -62,6 +65,7 @@ def collate(rows: Mapping[str, np.ndarray]) -> Batch:
         sizes=torch.from_numpy(np.stack([rows["height"], rows["width"]], axis=1).astype(np.int64)),
         boxes=[_boxes(boxes) for boxes in rows["boxes"]],
         image_ids=rows["image_id"].tolist(),
+        groups=rows["group"].tolist(),
     )
 
 

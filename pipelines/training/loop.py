@@ -2,13 +2,13 @@
 
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray.train
 import torch
 from ray.experimental.tqdm_ray import tqdm
@@ -17,18 +17,23 @@ from torch import Generator, Tensor, distributed, nn
 from torch.optim import Adam, Optimizer
 
 from ats_core import bundle
-from ats_core.losses import attention_loss, inverse_prior_weights
-from ats_core.models import AttentionSampling
+from ats_core.losses import attention_loss, classification_loss, inverse_prior_weights
+from ats_core.models import Model
+from ats_core.precision import has_bfloat16
 from ats_core.recipes import Recipe
+from ats_core.sampling import Sampling
 from pipelines.job import quieten
 from pipelines.storage.patches import ImagesIn, OnError, PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
-from pipelines.training.evaluate import Predictions, metrics, predict
+from pipelines.training.checkpoints import Checkpoints, OfJob, OfWorkers
+from pipelines.training.evaluate import Predictions, predict
+from pipelines.training.metrics import metrics
+from pipelines.training.options import Precision
 from pipelines.training.read_ahead import Request, ask, read_ahead
 from pipelines.training.run_directory import RunDirectory
 
-CHECKPOINT = "state.pt"
 BYTES_PER_MB = 1e6
+FULL_PRECISION = nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,14 @@ class LoopConfig:
     on_error: OnError
     eval_every: int
     """Epochs between evaluations, each with a checkpoint."""
+    eval_sampling: Sampling
+    shown: tuple[str, ...]
+    """Ids of the test images whose attention is kept at each evaluation."""
+    in_job: bool
+    """Whether this is the job's own process, and no worker."""
+    precision: Precision
+    on_cpu: bool
+    """Whether an accelerator is left alone where there is one."""
     progress_every_s: float
     """Seconds between two states of the progress bar."""
 
@@ -63,16 +76,18 @@ def train_step(
     patches: Tensor,
     recipe: Recipe,
     class_weights_C: Tensor | None,
+    autocast: AbstractContextManager[Any] = FULL_PRECISION,
 ) -> float:
-    """One update from a batch and its patches; the training loss."""
+    """One update from a batch and its patches, the forward pass in `autocast`; the loss of classification alone."""
     labels_B = request.labels().to(patches.device)
-    output = model(request.views, request.draw, patches)
+    with autocast:
+        output = model(request.views, request.draw, patches)
     loss = attention_loss(output, labels_B, entropy_weight=recipe.entropy_weight, class_weights_C=class_weights_C)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
-    return loss.item()
+    return classification_loss(output, labels_B, class_weights_C).item()
 
 
 class Worker:
@@ -87,12 +102,14 @@ class Worker:
         torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
         model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
-        self.device = get_device()
+        self.device = torch.device("cpu") if config.on_cpu else get_device()
         if self.device.type == "cuda" and self.n_workers > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        self.trained = prepare_model(model)
-        self.model: AttentionSampling = getattr(self.trained, "module", self.trained)
-        self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr)
+        self.trained = prepare_model(model, move_to_device=self.device)
+        self.model: Model = getattr(self.trained, "module", self.trained)
+        self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr, fused=True)
+        bfloat16 = has_bfloat16(self.device) if config.precision == "auto" else config.precision == "bfloat16"
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.reader = PatchReader(
             self.recipe.patch_size,
             images_in=config.images_in,
@@ -103,6 +120,7 @@ class Worker:
         weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
         self.class_weights_C = weights_C if weights_C is None else weights_C.to(self.device)
         self.directory = RunDirectory(config.run)
+        self.checkpoints: Checkpoints = OfJob(self.directory) if config.in_job else OfWorkers()
         self.history: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -114,7 +132,7 @@ class Worker:
             self.history.append(row)
             last = epoch + 1 == self.recipe.epochs
             if last or (epoch + 1) % self.config.eval_every == 0:
-                row |= self._evaluate(save=last)
+                row |= self._evaluate(epoch + 1)
                 self._report(row)
             if self.rank == 0:
                 print(describe(row, self.recipe.epochs), flush=True)
@@ -136,20 +154,23 @@ class Worker:
         losses, n_images, waited = [], 0, 0.0
         for request in read_ahead(
             self._progress(batches.epoch(epoch), epoch),
-            lambda batch: ask(self.model, self.reader, batch, self.recipe.augmentation, generator),
+            lambda batch: self._ask(batch, generator),
             self.config.read_ahead,
         ):
             asked = time.perf_counter()
             request.future.result()
             waited += time.perf_counter() - asked
             patches = request.patches(self.model)
-            loss = train_step(self.trained, self.optimizer, request, patches, self.recipe, self.class_weights_C)
+            loss = train_step(
+                self.trained, self.optimizer, request, patches, self.recipe, self.class_weights_C, self.autocast
+            )
             losses.append(loss * len(request.batch))
             n_images += len(request.batch)
         total_loss, total_images = self._sum(sum(losses), n_images)
         seconds, read = time.perf_counter() - start, self.reader.stats.since(before)
         return {
             "train_loss": total_loss / total_images,
+            "updates": len(losses) + (self.history[-1]["updates"] if self.history else 0),
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": total_images / seconds,
@@ -165,6 +186,10 @@ class Worker:
             "peak_memory_mb": peak_memory_mb(self.device),
         }
 
+    def _ask(self, batch: Batch, generator: Generator) -> Request:
+        with self.autocast:
+            return ask(self.model, self.reader, batch, self.recipe.augmentation, generator)
+
     def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
         if self.rank:
             yield from batches
@@ -176,22 +201,40 @@ class Worker:
             bar.update(len(batch))
         bar.close()
 
-    def _evaluate(self, *, save: bool) -> dict[str, float]:
+    def _evaluate(self, epoch: int) -> dict[str, float]:
         """Metrics of the test split; each worker takes its share of the batches."""
         self.trained.eval()
         if self.n_workers > 1:  # running statistics of batch normalisation are each worker's own; rank 0's are saved
             for buffer in self.model.buffers():
                 distributed.broadcast(buffer, src=0)
-        batches = in_order(ray.train.get_dataset_shard("test"), self.recipe.batch_size // self.n_workers)
+        config, before = self.config, self.reader.stats
+        one_by_one = config.eval_sampling == "exact"  # then every cell is read, and a batch's would fill the memory
+        batch_size = 1 if one_by_one else self.recipe.batch_size // self.n_workers
+        batches = in_order(ray.train.get_dataset_shard("test"), batch_size)
         mine = (batch for i, batch in enumerate(batches) if i % self.n_workers == self.rank)
-        seed = self.config.seed * 1_009 + self.rank
-        before = self.reader.stats
-        predictions = predict(self.model, self.reader, mine, seed=seed, depth=self.config.read_ahead)
+        with self.autocast:
+            predictions = predict(
+                self.model,
+                self.reader,
+                mine,
+                seed=config.seed * 1_009 + self.rank,
+                depth=config.read_ahead,
+                sampling=config.eval_sampling,
+                shown=config.shown,
+            )
         (left_out,) = self._sum(self.reader.stats.since(before).bad)
         predictions = self._gather(predictions)
-        if save and self.rank == 0:
-            self.directory.write("predictions.json", {"classes": self.recipe.classes, **asdict(predictions)})
+        if self.rank == 0:
+            self._write(predictions, epoch)
         return metrics(predictions, self.recipe.classes) | {"test_images_left_out": int(left_out)}
+
+    def _write(self, predictions: Predictions, epoch: int) -> None:
+        """Where the model looks at some images, by epoch; at the end all that it says."""
+        if maps := [(name, predictions.maps[name].numpy()) for name in self.config.shown if name in predictions.maps]:
+            names, arrays = zip(*maps, strict=True)
+            self.directory.write_attention(epoch, names, np.stack(arrays))
+        if epoch == self.recipe.epochs:
+            self.directory.write("predictions.json", {"classes": self.recipe.classes, **predictions.to_json()})
 
     def _gather(self, predictions: Predictions) -> Predictions:
         if self.n_workers == 1:
@@ -214,22 +257,13 @@ class Worker:
             return
         self.directory.write_metrics(self.history)
         self.directory.write_model(bundle.dumps(self.model, self.recipe))
-        with tempfile.TemporaryDirectory() as folder:
-            state = {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "history": self.history,
-            }
-            torch.save(state, Path(folder) / CHECKPOINT)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=f"epoch_{row['epoch']:06d}")
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history}
+        self.checkpoints.save(row, state)
 
     def _restore(self) -> None:
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
+        state = self.checkpoints.restore(self.device)
+        if state is None:
             return
-        with checkpoint.as_directory() as folder:
-            state = torch.load(Path(folder) / CHECKPOINT, map_location=self.device, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
@@ -243,7 +277,10 @@ def usable_cores() -> int:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held so far: the allocator's on an accelerator, the process's resident set otherwise."""
+    """The most memory held so far: the allocator's on an accelerator, the process's resident set otherwise.
+
+    Of the whole process: runs that follow each other in a job without workers see the peak of those before.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MB

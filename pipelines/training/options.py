@@ -1,13 +1,17 @@
 """The options that every training job shares, under one name everywhere."""
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 from ats_core.errors import RecipeError
 from ats_core.recipes import Recipe
+from ats_core.sampling import Sampling
 from pipelines.storage import objects
 from pipelines.storage.patches import ImagesIn, OnError
+
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def default_out() -> str:
@@ -25,10 +29,12 @@ class TrainOptions:
     """Folder or URI prefix of the data set in its original layout."""
     out: str = field(default_factory=default_out)
     """Folder or URI (s3://...) for catalogs and runs. With several nodes it must be shared by all."""
-    model: Literal["ats", "uniform"] = "ats"
-    """Attention sampling, or the baseline that draws its patches uniformly."""
+    view_size: tuple[int, int] | None = None
+    """Height and width of the low-resolution view; the data set's own when not given. All that the CNN sees."""
+    model: Literal["ats", "uniform", "deep_mil", "cnn", "ips"] = "ats"
+    """Attention sampling; uniform sampling; Deep MIL on a grid; a CNN on the view; iterative patch selection."""
     n_patches: int | None = None
-    """Patches read and classified for each image, N."""
+    """Patches read and classified for each image, N; kept by `ips`; of no use to `deep_mil` (all) and `cnn` (none)."""
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
     epochs: int | None = None
@@ -38,13 +44,21 @@ class TrainOptions:
     lr: float | None = None
     """Learning rate of Adam."""
     entropy_weight: float | None = None
-    """Weight of the entropy of the attention, which keeps it from collapsing early."""
+    """Weight of the entropy of the attention, which keeps draws exploring; unless given, 0 for all models but `ats`."""
+    gated: bool = False
+    """`deep_mil` with gated attention."""
+    chunk: int | None = None
+    """Patches in one pass of `deep_mil` or `ips`: less memory, computed twice; all at once when not given."""
+    eval_sampling: Sampling = "drawn"
+    """Patches of an evaluation: drawn as in training, those of most attention, or exactly: all, an image at a time."""
     seed: int = 0
     """Seed of the initial weights, the order, the augmentation and the draws."""
     num_workers: int = 1
-    """Data-parallel training workers."""
+    """Data-parallel training workers; 0 trains in the job's own process, which starts at once and is not replaced."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where workers train; `auto` takes GPUs if there are enough now, `gpu` waits until the cluster has grown them."""
+    precision: Precision = "auto"
+    """Of the networks; `auto` is bfloat16 where the hardware computes in it. All else stays in float32 or more."""
     read_ahead: int = 1
     """Batches whose patches are read ahead of their step; 0 is the paper's exact order, and what `released` needs."""
     images_in: ImagesIn = "bucket"
@@ -60,17 +74,23 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Relative paths become absolute, since workers run in folders of their own."""
-        for name in ("num_workers", "epochs", "n_patches", "batch_size"):
-            if (number := getattr(self, name)) is not None and number < 1:
-                raise RecipeError(
-                    f"{name} {number}", "there must be at least one", f"Check --{name.replace('_', '-')}."
-                )
+        least = {"num_workers": 0, "epochs": 1, "n_patches": 1, "batch_size": 1, "chunk": 1}
+        for name, smallest in least.items():
+            if (number := getattr(self, name)) is not None and number < smallest:
+                remedy = f"Check --{name.replace('_', '-')}."
+                raise RecipeError(f"{name} {number}", f"it must be at least {smallest}", remedy)
         for name in ("catalog", "images", "out"):
             if (uri := getattr(self, name)) is not None:
                 object.__setattr__(self, name, objects.absolute(uri))
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The task's recipe with what the user has set."""
-        names = ("model", "n_patches", "estimator", "epochs", "batch_size", "lr", "entropy_weight")
+        names = ("model", "n_patches", "estimator", "epochs", "batch_size", "lr", "entropy_weight", "chunk")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if self.model != "ats":
+            given = {"entropy_weight": 0.0} | given  # it keeps draws exploring, and they do not draw by attention
+        if self.model == "deep_mil":
+            given |= {"n_patches": prod(recipe.mil_grid), "gated": self.gated}
+        elif self.model == "cnn":
+            given |= {"n_patches": 0}
         return replace(recipe, **given | ({"epochs": 1} if self.smoke else {}))

@@ -14,7 +14,8 @@ from torch import Generator, Tensor
 
 from ats_core.models import PatchModel
 from ats_core.recipes import Augmentation
-from ats_core.sampling import Draw
+from ats_core.sampling import Draw, Sampling
+from pipelines.storage.layouts import CHANNELS
 from pipelines.storage.patches import PatchReader
 from pipelines.training.augment import Frame
 from pipelines.training.batches import Batch
@@ -36,6 +37,8 @@ class Request:
     def read(self) -> Tensor:
         """Wait for the patches: bool [B], False for an image that the reader has left out."""
         _, inside_BNPP = self.future.result()
+        if not inside_BNPP.shape[1]:  # nothing was asked for, so nothing is missing
+            return torch.ones(len(self.batch), dtype=torch.bool)
         return inside_BNPP.flatten(1).any(1).cpu()
 
     def labels(self) -> Tensor:
@@ -49,7 +52,12 @@ class Request:
 
 
 def ask(
-    model: PatchModel, reader: PatchReader, batch: Batch, augmentation: Augmentation, generator: Generator
+    model: PatchModel,
+    reader: PatchReader,
+    batch: Batch,
+    augmentation: Augmentation,
+    generator: Generator,
+    sampling: Sampling = "drawn",
 ) -> Request:
     """Draw the cells of a batch in a random frame and ask for their patches; does not wait.
 
@@ -59,13 +67,23 @@ def ask(
         batch: images of one view size, that of the model.
         augmentation: `Augmentation()` leaves images as they are.
         generator: a CPU generator, for the frame and the draw.
+        sampling: how the model chooses its cells; training needs "drawn".
     """
     frame = Frame.draw(augmentation, batch.sizes, model.view_size, generator)
     views = frame.views(model.standardise(batch.views, **frame.colours))
-    draw = model.propose(views, generator=_on(views.device, generator))
+    draw = model.propose(views, generator=_on(views.device, generator), sampling=sampling)
     in_frame = model.grid.centres(draw.cells.cpu(), batch.sizes, model.patch_size)
     centres = frame.centres(in_frame, batch.sizes, model.view_size, model.patch_size)
-    return Request(batch, frame, views, draw, centres, reader.submit(batch.images, centres))
+    future = reader.submit(batch.images, centres) if centres.shape[1] else _nothing(len(batch), model.patch_size)
+    return Request(batch, frame, views, draw, centres, future)
+
+
+def _nothing(n: int, patch_size: int) -> Future[tuple[Tensor, Tensor]]:
+    """The patches of n images of which none is asked for, without the reader: a model may look at views alone."""
+    future: Future[tuple[Tensor, Tensor]] = Future()
+    shape = (n, 0, patch_size, patch_size)
+    future.set_result((torch.zeros(*shape, CHANNELS, dtype=torch.uint8), torch.zeros(shape, dtype=torch.bool)))
+    return future
 
 
 def _on(device: torch.device, generator: Generator) -> Generator:

@@ -1,14 +1,17 @@
 """A run's directory, local or in a bucket: the one place that knows its file names."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from pipelines.storage import objects
 
 
 class RunDirectory:
-    """config.json, metrics.jsonl, checkpoints/, model/, figures/ and summary.json under one URI."""
+    """config.json, metrics.jsonl, checkpoints/, model/, attention/, figures/ and summary.json under one URI."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
@@ -31,6 +34,13 @@ class RunDirectory:
         """Write metrics.jsonl whole, a line an epoch: buckets cannot append, and a resumed run repeats no line."""
         lines = "".join(json.dumps(row) + "\n" for row in history)
         objects.write_bytes(self.path("metrics.jsonl"), lines.encode())
+
+    def write_attention(self, epoch: int, image_ids: Sequence[str], maps: np.ndarray) -> None:
+        """Write the attention [n, rows, columns] over the cells of n images, by epoch; the ids of the images beside."""
+        npy = io.BytesIO()
+        np.save(npy, maps)
+        objects.write_bytes(self.path(f"attention/epoch_{epoch:06d}.npy"), npy.getvalue())
+        self.write("attention/images.json", {"image_ids": list(image_ids)})
 
     def write_model(self, files: Mapping[str, bytes]) -> None:
         """Write the files of a bundle."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import ray
+import torch
 from ray.data import ExecutionOptions
 from ray.data.expressions import col
 from ray.train import (
@@ -35,6 +36,7 @@ from pipelines.training.options import TrainOptions
 from pipelines.training.run_directory import RunDirectory
 
 SMOKE_IMAGES = 16
+SHOWN = 4  # test images of which the attention is kept through the epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,44 +56,85 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     A run whose summary is there is not run again. The catalog decides the classes and the view size.
     """
     manifest = Manifest.read(catalog)
-    recipe = replace(options.recipe(recipe), classes=manifest.classes, view_size=manifest.view_size)
+    recipe = recipe_for(recipe, options, catalog, manifest)
     directory = RunDirectory(objects.join(options.out, run_name(recipe, options, catalog, splits)))
     if (summary := directory.read("summary.json")) is not None:
         print(f"{directory.uri} is finished; delete it to train again", flush=True)
         return summary
-    check(recipe, options.num_workers)
+    check(recipe, options)
     print(f"run: {directory.uri}", flush=True)
     config_file = {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog, "started": time.time()}
     started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
     directory.write("config.json", config_file | {"started": started})
-    config = LoopConfig(
+    rows = datasets(catalog, splits, smoke=options.smoke)
+    counts, shown = class_counts(manifest, splits.train), [row["image_id"] for row in rows["test"].take(SHOWN)]
+    config = loop_config(recipe, options, directory, counts, shown)
+    last = fit(config, options, rows)
+    summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
+    directory.write("summary.json", summary)
+    return summary
+
+
+def summary_of(
+    recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = TRAIN_TEST
+) -> dict[str, Any] | None:
+    """The summary of the run that these settings name; None before it has ended."""
+    recipe = recipe_for(recipe, options, catalog, Manifest.read(catalog))
+    name = run_name(recipe, options, catalog, splits)
+    return RunDirectory(objects.join(options.out, name)).read("summary.json")
+
+
+def recipe_for(recipe: Recipe, options: TrainOptions, catalog: str, manifest: Manifest) -> Recipe:
+    """The recipe with the options, and with the classes and the view size of the catalog.
+
+    Raises:
+        CatalogError: its views are not of the size that the options ask for.
+    """
+    if options.view_size not in (None, manifest.view_size):
+        remedy = "Leave out --view-size, or --catalog to have one built."
+        raise CatalogError(catalog, f"its views are {manifest.view_size}, not {options.view_size}", remedy)
+    return replace(options.recipe(recipe), classes=manifest.classes, view_size=manifest.view_size)
+
+
+def loop_config(
+    recipe: Recipe, options: TrainOptions, directory: RunDirectory, counts: tuple[int, ...], shown: Sequence[str]
+) -> LoopConfig:
+    """What the loop is told: the settings, training images a class, and the images whose attention is kept."""
+    return LoopConfig(
         recipe=recipe,
         run=directory.uri,
-        class_counts=class_counts(manifest, splits.train),
+        class_counts=counts,
         seed=options.seed,
         read_ahead=0 if recipe.estimator == RELEASED else options.read_ahead,  # it takes the proposal for the attention
         images_in=options.images_in,
         memory_limit_mb=options.memory_limit_mb,
         on_error=options.on_error,
         eval_every=options.eval_every or max(1, recipe.epochs // 20),
+        eval_sampling=options.eval_sampling,
+        shown=tuple(shown),
+        in_job=options.num_workers == 0,
+        precision=options.precision,
+        on_cpu=options.device == "cpu",
         progress_every_s=1.0 if sys.stderr.isatty() else 20.0,  # a log keeps every state of a bar
     )
-    last = fit(config, options, datasets(catalog, splits, smoke=options.smoke))
-    summary = summarise(config, options, last) | {"wall_s": time.time() - started, "run": directory.uri}
-    directory.write("summary.json", summary)
-    return summary
 
 
-def check(recipe: Recipe, num_workers: int) -> None:
+def check(recipe: Recipe, options: TrainOptions) -> None:
     """Build the model once: what cannot be trained ends the job here, and not in workers that are started again.
 
     Raises:
         AtsError: a size, a name or a number that does not fit.
     """
     model = recipe.build()
-    if recipe.batch_size % num_workers:
-        reason = f"it does not divide among {num_workers} workers"
+    if recipe.batch_size % max(1, options.num_workers):
+        reason = f"it does not divide among {options.num_workers} workers"
         raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
+    if options.device == "gpu" and not options.num_workers and not torch.cuda.is_available():
+        raise RecipeError(
+            "--device gpu", "the job's own process has none", "Choose --num-workers 1, or another device."
+        )
+    if recipe.model == "uniform" and options.eval_sampling == "topk":
+        raise RecipeError("--eval-sampling topk", "uniform attention has no top", "Choose drawn or exact.")
     if recipe.estimator != "iid" and recipe.n_patches > model.grid.n_cells:
         reason = f"the view has {model.grid.n_cells} cells, and each is drawn once"
         raise RecipeError(f"{recipe.n_patches} patches", reason, "Choose fewer with --n-patches, or a larger view.")
@@ -132,11 +175,11 @@ def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.D
     """Run the loop on the cluster; the metrics of the last epoch.
 
     Workers take a GPU each where there are enough, and otherwise a share of the CPUs that leaves one for Ray Data,
-    which waits for ever when trainers hold them all.
+    which waits for ever when trainers hold them all. Without workers the loop runs here, and ends with its first error.
     """
     cluster = ray.cluster_resources()
     use_gpu = options.device == "gpu" or (options.device == "auto" and cluster.get("GPU", 0) >= options.num_workers)
-    cpus = min(1.0, max(0.1, (cluster.get("CPU", 0) - 1) / options.num_workers))
+    cpus = min(1.0, max(0.1, (cluster.get("CPU", 0) - 1) / max(1, options.num_workers)))
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"config": config},
@@ -162,7 +205,7 @@ def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.D
         raise
 
 
-def summarise(config: LoopConfig, options: TrainOptions, last: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(config: LoopConfig, options: TrainOptions, splits: Splits, last: Mapping[str, Any]) -> dict[str, Any]:
     """The one row that sweeps and reports collect."""
     recipe = config.recipe
     return {
@@ -170,6 +213,11 @@ def summarise(config: LoopConfig, options: TrainOptions, last: Mapping[str, Any]
         "model": recipe.model,
         "n_patches": recipe.n_patches,
         "estimator": recipe.estimator,
+        "entropy_weight": recipe.entropy_weight,
+        "eval_sampling": options.eval_sampling,
+        "view_size": list(recipe.view_size),
+        "train_splits": list(splits.train),
+        "test_splits": list(splits.test),
         "seed": options.seed,
         "epochs": last["epoch"],
         **{name: value for name, value in last.items() if name not in ("epoch", "lr", "seconds")},

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ats_core import bundle
@@ -21,14 +22,15 @@ from pipelines.report.present import present
 from pipelines.storage import objects
 from pipelines.training.options import TrainOptions
 from pipelines.training.run_directory import RunDirectory
-from pipelines.training.train import TRAIN_TEST, Splits, run_name, train
+from pipelines.training.train import TRAIN_TEST, Splits, run_name, summary_of, train
 from tests.ray.conftest import TOY
 
 SUMMARY = {
     *("task", "model", "n_patches", "seed", "test_error", "n_test", "train_loss", "ms_per_sample", "peak_memory_mb"),
     *("requests_per_image", "mb_per_image", "wall_s", "commit"),
 }
-FILES = {"config.json", "metrics.jsonl", "summary.json", "checkpoints", "model", "figures"}
+COLUMNS = {"estimator", "entropy_weight", "eval_sampling", "view_size", "train_splits", "test_splits", "updates"}
+FILES = {"config.json", "metrics.jsonl", "summary.json", "checkpoints", "model", "figures", "attention"}
 
 
 def rows_of(run: str) -> list[dict[str, float]]:
@@ -51,7 +53,8 @@ def test_a_run_leaves_a_run_directory(summary: dict[str, Any], toy_catalog: str)
     run = Path(summary["run"])
     assert {path.name for path in run.iterdir()} >= FILES
     assert (run / "figures/attention.png").read_bytes().startswith(b"\x89PNG")
-    assert set(summary) >= SUMMARY
+    assert set(summary) >= SUMMARY | COLUMNS
+    assert summary["updates"] == 12 * 4
     assert json.loads((run / "summary.json").read_text()) == summary
     assert [row["epoch"] for row in rows_of(summary["run"])] == list(range(1, 13))
     rows = rows_of(summary["run"])
@@ -63,6 +66,47 @@ def test_a_run_leaves_a_run_directory(summary: dict[str, Any], toy_catalog: str)
     model, recipe = bundle.load(run / "model")
     assert recipe == replace(TOY, epochs=12)
     assert not model.training
+    assert json.loads((run / "attention/images.json").read_text())["image_ids"] == [
+        f"{i:02d}.png" for i in (0, 3, 6, 9)
+    ]
+    maps = [np.load(path) for path in sorted((run / "attention").glob("epoch_*.npy"))]
+    assert {(a.dtype.name, a.shape) for a in maps} == {("float16", (4, 16, 16))}
+    assert len(maps) == 12
+
+
+def test_without_workers_the_numbers_are_the_same_and_an_interrupted_run_goes_on(
+    summary: dict[str, Any], options: TrainOptions, toy_catalog: str, tmp_path: Path
+) -> None:
+    """What cannot be written at the end interrupts it: a folder lies in the way."""
+    options = replace(options, out=str(tmp_path), num_workers=0, eval_every=5)
+    run = tmp_path / run_name(options.recipe(TOY), options, toy_catalog, TRAIN_TEST)
+    (run / "predictions.json").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        train(TOY, options, toy_catalog)
+    assert [path.name for path in (run / "checkpoints").glob("*.pt")] == ["epoch_000010.pt"]
+    before = rows_of(str(run))
+    (run / "predictions.json").rmdir()
+    ours = train(TOY, options, toy_catalog)
+    rows = rows_of(ours["run"])
+    assert rows[:10] == before
+    for measure in ("train_loss", "test_loss", "test_error", "updates"):
+        assert ours[measure] == summary[measure]
+    assert [row["train_loss"] for row in rows] == [row["train_loss"] for row in rows_of(summary["run"])]
+
+
+@pytest.mark.parametrize("model", ["uniform", "deep_mil", "cnn", "ips"])
+def test_every_model_trains_in_the_same_loop(model: str, toy_catalog: str, tmp_path: Path) -> None:
+    toy = replace(TOY, mil_grid=(4, 4))
+    options = TrainOptions(out=str(tmp_path), model=model, epochs=1, num_workers=0, eval_sampling="exact")
+    summary = train(toy, options, toy_catalog)
+    present(summary, toy_catalog)
+    assert set(summary) >= SUMMARY | COLUMNS
+    assert (summary["model"], summary["updates"]) == (model, 4)
+    assert summary["n_patches"] == {"deep_mil": 16, "cnn": 0}.get(model, 4)
+    assert every_test_image_once(summary, toy_catalog)
+    assert (summary["requests_per_image"] > 0) is (model != "cnn")
+    assert (Path(summary["run"]) / "attention").exists() is (model != "cnn")
+    assert bundle.load(Path(summary["run"]) / "model")[1].model == model
 
 
 def test_it_learns(summary: dict[str, Any]) -> None:
@@ -73,7 +117,8 @@ def test_it_learns(summary: dict[str, Any]) -> None:
 def test_a_finished_run_is_found_again_and_other_settings_are_another(
     summary: dict[str, Any], options: TrainOptions, toy_catalog: str
 ) -> None:
-    assert train(TOY, options, toy_catalog) == summary
+    assert train(TOY, options, toy_catalog) == summary_of(TOY, options, toy_catalog) == summary
+    assert summary_of(TOY, replace(options, seed=1), toy_catalog) is None
     names = {run_name(TOY, other, toy_catalog, TRAIN_TEST) for other in (options, replace(options, seed=1))}
     assert len(names) == 2
 
@@ -173,6 +218,11 @@ def test_the_same_command_goes_on_with_an_interrupted_run(
     assert rows_of(str(run)) == rows_of(summary["run"])
     for measure in ("train_loss", "test_loss", "epochs"):
         assert again[measure] == summary[measure]
+
+
+def test_views_of_another_size_are_refused(toy_catalog: str, tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"\(16, 16\), not \(8, 8\)"):
+        train(TOY, TrainOptions(out=str(tmp_path), view_size=(8, 8)), toy_catalog)
 
 
 def test_more_patches_than_cells_are_refused_before_a_worker_starts(toy_catalog: str, tmp_path: Path) -> None:

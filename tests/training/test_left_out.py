@@ -35,6 +35,7 @@ def batch_of(folder: Path, *, gone: int) -> Batch:
         sizes=torch.full((4, 2), SIDE),
         boxes=[torch.zeros(0, 4)] * 4,
         image_ids=names,
+        groups=[""] * 4,
     )
 
 
