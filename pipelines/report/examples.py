@@ -3,7 +3,6 @@
 Built from the view and the drawn patches alone; no full image is held beyond what the reader needs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import collate
 from pipelines.training.read_ahead import ask
 from pipelines.training.run_directory import RunDirectory
-from pipelines.training.train import Splits
+from pipelines.training.train import Splits, in_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +81,6 @@ def examples(directory: RunDirectory, catalog: str, splits: Splits, *, n: int = 
             )
         )
     return sorted(made, key=lambda example: chosen.index(example.image_id))
-
-
-def in_turn(image_ids: Sequence[str], labels: Sequence[int], n: int) -> list[str]:
-    """The first n images, taking the classes in turn."""
-    seen: dict[int, int] = {}
-    order = []
-    for image_id, label in zip(image_ids, labels, strict=True):
-        seen[label] = seen.get(label, 0) + 1
-        order.append((seen[label], label, image_id))
-    return [image_id for *_, image_id in sorted(order)[:n]]
 
 
 def _column(values: list[Any]) -> np.ndarray:

@@ -37,7 +37,7 @@ class Predictions:
     attention_on_box: list[float] = field(default_factory=list)
     """Mass of the attention on cells whose patch holds the centre of a box."""
     maps: dict[str, Tensor] = field(default_factory=dict)
-    """By image, the attention over all cells: float16 [rows, columns]; of the images asked for."""
+    """By image, the attention over all cells: float32 [rows, columns]; of the images asked for."""
 
     def __add__(self, other: "Predictions") -> "Predictions":
         pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
@@ -93,7 +93,7 @@ def _said(model: PatchModel, request: Request, shown: Collection[str]) -> Predic
     if model.grid.n_cells > 1:
         attention_BK = output.attention.float().cpu()
         of_image = zip(request.batch.image_ids, attention_BK, strict=True)
-        said.maps = {name: a_K.half().view(model.grid.size) for name, a_K in of_image if name in shown}
+        said.maps = {name: a_K.view(model.grid.size) for name, a_K in of_image if name in shown}
         said.entropy = entropy(attention_BK[read]).tolist()
         _score_boxes(said, model, batch, attention_BK[read], request.draw.cells[read].cpu())
     return said

@@ -98,8 +98,8 @@ class Worker:
         quieten()
         self.context = ray.train.get_context()
         self.rank, self.n_workers = self.context.get_world_rank(), self.context.get_world_size()
-        # Ray sets one thread a CPU asked for, and a trainer asks for a fraction.
-        torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
+        if not config.in_job:  # Ray sets one thread a CPU asked for, and a trainer asks for a fraction
+            torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
         model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
         self.device = torch.device("cpu") if config.on_cpu else get_device()

@@ -67,12 +67,23 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
     directory.write("config.json", config_file | {"started": started})
     rows = datasets(catalog, splits, smoke=options.smoke)
-    counts, shown = class_counts(manifest, splits.train), [row["image_id"] for row in rows["test"].take(SHOWN)]
-    config = loop_config(recipe, options, directory, counts, shown)
+    test = rows["test"].select_columns(["image_id", "label"]).take_all()
+    shown = in_turn([row["image_id"] for row in test], [row["label"] for row in test], SHOWN)
+    config = loop_config(recipe, options, directory, class_counts(manifest, splits.train), shown)
     last = fit(config, options, rows)
     summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
     directory.write("summary.json", summary)
     return summary
+
+
+def in_turn(image_ids: Sequence[str], labels: Sequence[int], n: int) -> list[str]:
+    """The first n images, taking the classes in turn."""
+    seen: dict[int, int] = {}
+    order = []
+    for image_id, label in zip(image_ids, labels, strict=True):
+        seen[label] = seen.get(label, 0) + 1
+        order.append((seen[label], label, image_id))
+    return [image_id for *_, image_id in sorted(order)[:n]]
 
 
 def summary_of(

@@ -70,7 +70,7 @@ def test_a_run_leaves_a_run_directory(summary: dict[str, Any], toy_catalog: str)
         f"{i:02d}.png" for i in (0, 3, 6, 9)
     ]
     maps = [np.load(path) for path in sorted((run / "attention").glob("epoch_*.npy"))]
-    assert {(a.dtype.name, a.shape) for a in maps} == {("float16", (4, 16, 16))}
+    assert {(a.dtype.name, a.shape) for a in maps} == {("float32", (4, 16, 16))}
     assert len(maps) == 12
 
 

@@ -13,11 +13,11 @@ from ats_core.attention import entropy
 from ats_core.models import Model
 from ats_core.recipes import Augmentation, Recipe
 from ats_core.sampling import Sampling
-from pipelines.report.examples import in_turn
 from pipelines.storage.patches import ImageRef, PatchReader
 from pipelines.training.batches import Batch
 from pipelines.training.evaluate import Predictions, predict
 from pipelines.training.read_ahead import ask, read_ahead
+from pipelines.training.train import in_turn
 
 RECIPE = Recipe(
     task="toy",
@@ -80,7 +80,7 @@ def test_mass_of_attention_and_share_of_patches_on_boxes(name: str, tmp_path: Pa
     assert found.entropy == pytest.approx(entropy(attention_BK).tolist())
     assert found.groups == ["p", ""]
     assert set(found.maps) == {"1.png"}
-    assert torch.equal(found.maps["1.png"], attention_BK[1].half().view(2, 3))
+    assert torch.equal(found.maps["1.png"], attention_BK[1].view(2, 3))
 
 
 def test_uniform_attention_has_its_share_on_boxes(tmp_path: Path) -> None:
