@@ -74,7 +74,18 @@ def progress(items: Sequence[T], label: Callable[[T], str]) -> Iterator[T]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of one set of keys as aligned columns; floats with three digits."""
-    cells = [list(rows[0])] + [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    """Rows of one set of keys as aligned columns; floats with three digits, None as a dash."""
+    cells = [list(rows[0]), *([_printed(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(line, widths, strict=True)) for line in cells)
+
+
+def rounded(result: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Numbers of four digits."""
+    return {name: None if value is None else float(f"{value:.4g}") for name, value in result.items()}
+
+
+def _printed(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

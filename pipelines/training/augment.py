@@ -60,7 +60,7 @@ class Frame:
 
     def views(self, views_BChw: Tensor) -> Tensor:
         """Standardised views in the frame; zero, the mean colour, where the image does not reach."""
-        oriented = self._orient(views_BChw[:, None])[:, 0]
+        oriented = self._orient(views_BChw, -2, -1)
         if not self.shift_B2.any():
             return oriented
         starts_B12 = -self.shift_B2[:, None].to(oriented.device)
@@ -76,22 +76,23 @@ class Frame:
         centres_BN2 = torch.where(mirror_B3[:, None, :DIAGONAL], mirrored_BN2, centres_BN2)
         return torch.where(mirror_B3[:, None, DIAGONAL, None], centres_BN2.flip(-1), centres_BN2)
 
-    def patches(self, patches_BNCPP: Tensor) -> Tensor:
-        """Patches read from the image, oriented as in the frame."""
-        return self._orient(patches_BNCPP)
+    def patches(self, patches_BNPPC: Tensor, inside_BNPP: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches read from the image, and what of them is inside, oriented as in the frame."""
+        return self._orient(patches_BNPPC, 2, 3), self._orient(inside_BNPP, 2, 3)
 
-    def _orient(self, pixels_BNChw: Tensor) -> Tensor:
-        for mirror, dims in ((DIAGONAL, None), (UP_DOWN, (-2,)), (LEFT_RIGHT, (-1,))):
-            chosen_B = self.mirror_B3[:, mirror]
-            if chosen_B.any():
-                mirrored = pixels_BNChw.mT if dims is None else pixels_BNChw.flip(dims)
-                pixels_BNChw = torch.where(_like(chosen_B, pixels_BNChw), mirrored, pixels_BNChw)
-        return pixels_BNChw
+    def _orient(self, pixels: Tensor, y: int, x: int) -> Tensor:
+        """Pixels [B, ...] with rows along the dimension `y` and columns along `x`."""
+        turns = (
+            (DIAGONAL, lambda p: p.transpose(y, x)),
+            (UP_DOWN, lambda p: p.flip(y)),
+            (LEFT_RIGHT, lambda p: p.flip(x)),
+        )
+        for mirror, turned in turns:
+            chosen = self.mirror_B3[:, mirror].nonzero().flatten().to(pixels.device)
+            if len(chosen):
+                pixels = pixels.index_copy(0, chosen, turned(pixels[chosen]))
+        return pixels
 
 
 def _symmetric(*shape: int, generator: Generator) -> Tensor:
     return 2 * torch.rand(*shape, generator=generator) - 1
-
-
-def _like(per_image_B: Tensor, pixels: Tensor) -> Tensor:
-    return per_image_B.to(pixels.device).view(-1, *(1,) * (pixels.ndim - 1))

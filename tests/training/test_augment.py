@@ -33,11 +33,13 @@ def test_patches_read_from_the_image_are_those_of_the_augmented_image(
 
     expected, _ = extract_patches(frame.views(images_BCHW), centres_BN2, patch_size)
     in_image_BN2 = frame.centres(centres_BN2, sizes_B2, (SIDE, SIDE), patch_size)
-    read, _ = extract_patches(images_BCHW, in_image_BN2, patch_size)
-    read = frame.patches(read)
+    read, inside = extract_patches(images_BCHW, in_image_BN2, patch_size)
+    read, inside = frame.patches(read.movedim(2, -1), inside)
+    read = read.movedim(-1, 2)
 
     shown = expected != 0  # the frame ends where the image was shifted out of it; the patch may go on
     assert torch.equal(read[shown], expected[shown])
+    assert torch.equal((read != 0).all(2), inside)
 
 
 def test_every_frame_of_the_square_is_drawn() -> None:
