@@ -1,0 +1,120 @@
+"""What a training step costs, every model in one run: time, memory, where the time goes, and what would be faster.
+
+A step is reading, forward, backward and update. Images are random pixels in main memory, 8-bit; drawn patches are cut
+from them, moved as bytes and standardised on the device, which `read ms` shows apart: nothing comes from a disk. Views
+are there beforehand, as in a catalog. Figures beside the paper's are of batch 1, as there; `batch` is one that
+saturates the device. The networks of one task are those of its recipe for all models.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.record import RESULTS, progress, record, rounded, table
+from benchmarks.step import claims, costs, memory, phases, roofline, variants
+from benchmarks.step.cases import TASKS, Task
+from benchmarks.step.costs import Rows
+from benchmarks.step.timing import SMOKE, Effort
+
+MODELS = ("uniform", "cnn", "deep_mil", "ats", "ips")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """As on the command line."""
+
+    device: torch.device
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    smoke: bool
+    compile: bool
+    bfloat16: bool
+    out: Path | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run is worth keeping where records lie."""
+        return not (self.smoke or self.bfloat16) and set(self.tasks) == set(TASKS) and set(self.models) == set(MODELS)
+
+
+def parsed(arguments: Sequence[str]) -> Options:
+    """Options from the command line; the standard library alone, so that a machine with torch will do."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.step", description=__doc__)
+    parser.add_argument("--device", type=torch.device, default="cpu", help="cpu, cuda, cuda:1")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[*TASKS])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
+    parser.add_argument("--smoke", action="store_true", help="small images, one call each, to see that all of it runs")
+    parser.add_argument("--bfloat16", action="store_true", help="networks in bfloat16 under autocast; else in float32")
+    parser.add_argument("--compile", action="store_true", help="the feature network by torch.compile, too: a minute")
+    help = "folder for the record; without it, only a whole run is kept, in benchmarks/results"
+    parser.add_argument("--out", type=Path, help=help)
+    given = vars(parser.parse_args(arguments))
+    return Options(**given | {"tasks": tuple(given["tasks"]), "models": tuple(given["models"])})
+
+
+def main(options: Options) -> None:
+    """Measure, print the tables, keep the record."""
+    torch.set_num_threads(1)
+    device, effort = options.device, SMOKE if options.smoke else Effort()
+    sized = {name: TASKS[name].smoke() if options.smoke else TASKS[name] for name in options.tasks}
+    tasks = {name: replace(task, bfloat16=options.bfloat16) for name, task in sized.items()}
+    peaks = roofline.peaks(device, side=256 if options.smoke else 2048)
+    of_tasks = {name: task_rows(task, options, effort) for name, task in tasks.items()}
+    parts, ways = of_sampling(tasks, of_tasks, peaks, options, effort)
+    result = claims.of_costs(of_tasks, "CPU ms" if device.type == "cpu" else "ms") | claims.of_phases(parts)
+    peak_gflops = peaks.gflops(device, options.bfloat16)
+    result |= {"peak_gflops": peak_gflops, "peak_bf16_gflops": peaks.bf16, "peak_gb_per_s": peaks.gb_per_s}
+    result = {"precision": "bfloat16" if options.bfloat16 else "float32", **rounded(result)}
+    tables = {f"{tasks[name].title}: a training step a sample": rows for name, rows in of_tasks.items()}
+    tables |= {f"Where the time goes, a sample; peaks: {peaks.source}": parts, "Ways to run a step, a sample": ways}
+    for title, rows in {**tables, "Goals": claims.beside_goals(result)}.items():
+        if rows:
+            print(f"{title}\n{table(rows)}\n")
+    keep(result, [{"table": title, **row} for title, rows in tables.items() for row in rows], options)
+
+
+def task_rows(task: Task, options: Options, effort: Effort) -> Rows:
+    """All models of a task: their times in turns, and the memory of each."""
+    cases = [case for case in task.cases() if case.recipe.model in options.models]
+    peaks_mb = [
+        memory.peak_mb(case, options.device, effort.processes)
+        for case in progress(cases, lambda case: f"{task.title}, {case.method}, memory")
+    ]
+    rows = costs.rows(cases, options.device, effort, task.title)
+    return [{**row, "MB": peak_mb} for row, peak_mb in zip(rows, peaks_mb, strict=True)]
+
+
+def of_sampling(
+    tasks: dict[str, Task], of_tasks: dict[str, Rows], peaks: roofline.Peaks, options: Options, effort: Effort
+) -> tuple[Rows, Rows]:
+    """Phases and variants of attention sampling, at batch 1 and at the one that saturates."""
+    parts: Rows = []
+    ways: Rows = []
+    for name, task in tasks.items():
+        case = task.sampling(task.main)
+        for batch in sorted({1, *(row["batch"] for row in of_tasks[name] if row["model"] == case.method)}):
+            which = {"task": name, "model": case.method, "batch": batch}
+            sample = costs.trainer(case, batch, options.device)
+            parts += [which | row for row in phases.rows(sample, peaks, effort, f"{task.title}, phases")]
+            changes = variants.variants(case, batch, options.device, compile=options.compile)
+            rows = variants.rows(case, batch, options.device, dict(changes), effort, f"{task.title}, variants")
+            ways += [which | row for row in rows]
+    return parts, ways
+
+
+def keep(result: dict[str, str | float | None], rows: Rows, options: Options) -> None:
+    """The last line, and the record of a whole run or of one that was given a folder."""
+    if options.out is None and not options.whole:
+        print(json.dumps(result), flush=True)
+    else:
+        name = "step" if options.device.type == "cpu" else f"step_{options.device.type}"
+        record(name, result, rows=rows, to=options.out or RESULTS)
+
+
+if __name__ == "__main__":
+    main(parsed(sys.argv[1:]))
