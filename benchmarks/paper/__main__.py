@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tyro
 
 from benchmarks.paper import colon, mnist
+from benchmarks.paper.sampling import tested
 from benchmarks.paper.trials import Trial, by_row, finished, share
 from benchmarks.record import RESULTS, progress, record, table
 from pipelines.job import connect
@@ -33,7 +34,9 @@ class Options:
     """Which experiment, on what."""
 
     experiment: tyro.conf.Positional[
-        Literal["colon", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"]
+        Literal[
+            "colon", "colon-sampling", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"
+        ]
     ]
     images: str
     """The data set: CRCHistoPhenotypes, or MNIST's four IDX files."""
@@ -60,6 +63,7 @@ def trials_of(options: Options) -> list[Trial]:
     }
     on_cells: Mapping[str, Callable[..., list[Trial]]] = {
         "colon": colon.models,
+        "colon-sampling": colon.models,
         "colon-estimators": colon.estimators,
         "colon-entropy": colon.entropy,
         "colon-below": colon.below,
@@ -90,10 +94,10 @@ def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
     trials = trials_of(options)
     connect()
-    if not options.show:
+    if not options.show and options.experiment != "colon-sampling":
         for trial in progress(share(trials, options.share), lambda trial: f"{trial.row}, seed {trial.options.seed}"):
             trial.run()
-    rows = list(finished(trials))
+    rows = list(tested(trials) if options.experiment == "colon-sampling" else finished(trials))
     if rows:
         lines = tabulated(rows)
         print(table(lines))

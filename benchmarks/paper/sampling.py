@@ -1,0 +1,39 @@
+"""The models of Table 1 tested again: more patches than they were trained with, the top ones, or all."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ats_core import bundle
+from ats_core.models import AttentionSampling
+from ats_core.sampling import Sampling
+from benchmarks.paper.trials import Trial
+from pipelines.catalog.build import read_catalog
+from pipelines.storage.patches import PatchReader
+from pipelines.training.batches import in_order
+from pipelines.training.evaluate import predict
+from pipelines.training.metrics import metrics
+from pipelines.training.run_directory import RunDirectory
+
+WAYS: tuple[tuple[Sampling, int], ...] = (("drawn", 10), ("drawn", 50), ("topk", 10), ("topk", 50), ("exact", 0))
+
+
+def tested(trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
+    """A row for each finished trial of attention sampling and way to choose patches."""
+    for trial in trials:
+        summary = trial.summary()
+        if summary is not None and summary["model"] == "ats":
+            for sampling, n_patches in WAYS:
+                name = f"{trial.row}, {sampling}" + (f" {n_patches}" if n_patches else "")
+                kept = {key: summary[key] for key in ("seed", "updates", "test_splits", "commit")}
+                yield {"row": name} | kept | _metrics(trial, summary["run"], sampling, n_patches)
+
+
+def _metrics(trial: Trial, run: str, sampling: Sampling, n_patches: int) -> dict[str, float]:
+    """Metrics of a run's model on its test split."""
+    model, recipe = bundle.loads(RunDirectory(run).read_model())
+    assert isinstance(model, AttentionSampling)
+    model.n_patches = n_patches or model.n_patches
+    rows = read_catalog(trial.catalog, splits=list(trial.splits.test)).iterator()
+    batches = in_order(rows, batch_size=1 if sampling == "exact" else recipe.batch_size)
+    reader = PatchReader(recipe.patch_size)
+    return metrics(predict(model, reader, batches, seed=0, depth=1, sampling=sampling), recipe.classes)

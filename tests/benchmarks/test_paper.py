@@ -1,0 +1,78 @@
+"""The paper's experiments: which trainings they are, how they are shared, and what a table makes of them."""
+
+from math import sqrt
+
+import pytest
+
+from ats_core.recipes import MegapixelMNIST
+from benchmarks.paper import colon, mnist
+from benchmarks.paper.__main__ import Options, tabulated, trials_of
+from benchmarks.paper.trials import Trial, by_row, share
+
+
+def options(experiment: str, **more: object) -> Options:
+    return Options(experiment=experiment, images="/data", out="/runs", **more)
+
+
+def trials(experiment: str, **more: object) -> list[Trial]:
+    return trials_of(options(experiment, **more))
+
+
+def test_table_1_has_every_model_fold_and_run() -> None:
+    found = trials("colon", runs=3)
+    assert len(found) == 3 * 5 * len(colon.MODELS)
+    assert set(colon.PAPER) <= {trial.row for trial in found}
+    for trial in found:
+        (test,) = trial.splits.test
+        assert sorted([*trial.splits.train, test]) == [f"fold{i}" for i in range(5)]
+        assert trial.options.seed == trial.source.seed
+
+
+@pytest.mark.parametrize("experiment", ["colon-estimators", "colon-entropy", "colon-below", "mnist-estimators"])
+def test_variants_differ_in_what_their_rows_name_alone(experiment: str) -> None:
+    """Same seeds, same splits: what is compared is the setting."""
+    by_name: dict[str, list[Trial]] = {}
+    for trial in trials(experiment, runs=2):
+        by_name.setdefault(trial.row, []).append(trial)
+    assert len(by_name) > 1
+    places = [[(trial.options.seed, trial.splits, trial.source) for trial in found] for found in by_name.values()]
+    assert all(place == places[0] for place in places)
+    settings = [repr((found[0].recipe, found[0].options)) for found in by_name.values()]
+    assert len(set(settings)) == len(settings)
+
+
+def test_rows_can_be_chosen() -> None:
+    assert {trial.row for trial in trials("mnist", rows=("ATS-5", "CNN"))} == {"ATS-5", "CNN"}
+
+
+def test_the_parts_of_a_share_are_all_of_it() -> None:
+    everything = trials("mnist", runs=3)
+    parts = [share(everything, f"{i}/4") for i in range(1, 5)]
+    assert sorted(map(id, everything)) == sorted(id(trial) for part in parts for trial in part)
+
+
+def test_full_size_is_the_paper_s_setting() -> None:
+    trial = trials("mnist", full_size=True)[0]
+    recipe = trial.options.recipe(trial.recipe)
+    assert (trial.source.side, trial.source.n_train, trial.source.n_test, trial.source.n_noise) == (
+        1500,
+        5000,
+        1000,
+        50,
+    )
+    assert (recipe.patch_size, recipe.epochs, recipe.batch_size) == (50, 500, 128)
+    assert mnist.recipe_at(mnist.PAPER) == MegapixelMNIST()
+
+
+def test_a_table_is_of_runs_and_a_run_of_folds() -> None:
+    """Mean and standard error over the means of the runs, not over all folds."""
+    rows = [
+        {"row": "a", "seed": seed, "updates": 10, "test_error": error, "train_loss": 1.0}
+        for seed, errors in enumerate([(0.1, 0.3), (0.4, 0.4)])
+        for error in errors
+    ]
+    assert [len(run) for run in by_row(rows)["a"]] == [2, 2]
+    (line,) = tabulated(rows)
+    assert (line["runs"], line["trainings"]) == (2, 4)
+    assert line["test error"] == f"{0.3:.3f} +- {0.2 / sqrt(2) / sqrt(2):.3f}"
+    assert line["AUROC"] == "-"
