@@ -1,22 +1,30 @@
 """The trainings behind docs/results.md: an experiment trains what is not trained yet, and prints its table.
 
+python -m benchmarks.paper colon --images DIR
 python -m benchmarks.paper colon --images DIR --share 1/2 & python -m benchmarks.paper colon --images DIR --share 2/2
+python -m benchmarks.paper colon --images DIR --show --record --figures
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import tyro
 
-from benchmarks.paper import colon, mnist
+from benchmarks.paper import colon, figures, mnist
 from benchmarks.paper.sampling import tested
 from benchmarks.paper.trials import Trial, by_row, finished, share
-from benchmarks.record import RESULTS, progress, record, table
+from benchmarks.record import progress, record, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
+from pipelines.training.loop import usable_cores
 
+Experiment = Literal[
+    "colon", "colon-sampling", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"
+]
 MEASURES = {
     "test error": "test_error",
     "AUROC": "test_auroc",
@@ -33,76 +41,103 @@ MEASURES = {
 class Options:
     """Which experiment, on what."""
 
-    experiment: tyro.conf.Positional[
-        Literal[
-            "colon", "colon-sampling", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"
-        ]
-    ]
+    experiment: tyro.conf.Positional[Experiment]
+    """Tables and figures of one kind; `colon-sampling` trains nothing, it tests the models of `colon` again."""
     images: str
     """The data set: CRCHistoPhenotypes, or MNIST's four IDX files."""
     out: str = "runs/paper"
-    """Catalogs and runs; a run that is finished there is not run again."""
+    """Local folder of catalogs and runs; a run that is finished there is not run again."""
     runs: int = 5
     """Independent runs, of seeds 0, 1, ..."""
     rows: tuple[str, ...] = ()
     """Only these rows of the table, as "ATS-10"."""
     share: str = "1/1"
-    """i/n: every n-th training, from the i-th on. Several processes share an experiment so, one a core."""
+    """i/n: every n-th training, from the i-th on, on an n-th of the cores. Several processes share an experiment so."""
     full_size: bool = False
     """Megapixel MNIST as in the paper, 1500 x 1500 and 500 epochs, which takes an accelerator."""
     show: bool = False
     """Train nothing: the table of what is finished."""
+    record: bool = False
+    """Keep the table and its rows in benchmarks/results."""
+    figures: bool = False
+    """Draw the experiment's figures into docs/figures."""
 
 
 def trials_of(options: Options) -> list[Trial]:
     """All trainings of an experiment."""
     scale = mnist.PAPER if options.full_size else mnist.SMALL
-    on_digits: Mapping[str, Callable[..., list[Trial]]] = {
-        "mnist": mnist.patches,
-        "mnist-estimators": mnist.estimators,
-    }
-    on_cells: Mapping[str, Callable[..., list[Trial]]] = {
+    made: Mapping[str, Callable[[str, str, int], list[Trial]]] = {
         "colon": colon.models,
         "colon-sampling": colon.models,
         "colon-estimators": colon.estimators,
         "colon-entropy": colon.entropy,
         "colon-below": colon.below,
+        "mnist": partial(mnist.patches, scale=scale),
+        "mnist-estimators": partial(mnist.estimators, scale=scale),
     }
-    out = str(Path(options.out).absolute())
-    if options.experiment in on_digits:
-        trials = on_digits[options.experiment](options.images, out, options.runs, scale)
-    else:
-        trials = on_cells[options.experiment](options.images, out, options.runs)
+    trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
     return [trial for trial in trials if not options.rows or trial.row in options.rows]
 
 
-def tabulated(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A line a row name: mean and standard error over independent runs, each the mean of its folds."""
+def tabulated(
+    rows: Sequence[Mapping[str, Any]], folds: int, paper: Mapping[str, tuple[str, str]] | None = None
+) -> list[dict[str, Any]]:
+    """A line a row name: mean and standard error over independent runs, each the mean of its folds.
+
+    Runs that lack a fold are left out. `paper` has train loss and test error as published, by row name.
+    """
     lines = []
-    for name, runs in by_row(rows).items():
+    for name, runs in by_row(rows, folds).items():
         means = [mean_of_folds(run) for run in runs]
-        line: dict[str, Any] = {"row": name, "runs": len(runs), "trainings": sum(map(len, runs))}
-        line |= {"updates": max(fold["updates"] for run in runs for fold in run)}
+        updates = max(fold["updates"] for run in runs for fold in run)
+        line: dict[str, Any] = {"row": name, "runs": len(runs), "updates": updates}
         for title, key in MEASURES.items():
             values = [of_run[key] for of_run in means if key in of_run]
             line[title] = "{:.3f} +- {:.3f}".format(*mean_and_error(values)) if values else "-"
+        if paper:
+            line["paper: train loss"], line["test error "] = paper.get(name, ("-", "-"))
         lines.append(line)
     return lines
+
+
+def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
+    """The figures of an experiment, from the runs that are finished."""
+    name, runs = f"paper_{experiment.replace('-', '_')}", figures.finished(trials)
+    if experiment in ("mnist", "mnist-estimators", "colon-estimators"):
+        print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x="seconds"))
+    if experiment == "mnist":
+        print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))
+    if experiment in ("colon", "colon-entropy"):
+        first = [(row, run) for row, run in runs if "-seed0-" in run and _has_cells(row)]
+        of_rows = list({row: (row, run) for row, run in reversed(first)}.values())[::-1]
+        print(figures.evolution_of_settings(f"{name}_attention", of_rows, figures.shown(of_rows[0][1])[1]))
+        print(figures.agreement_table(of_rows))
+
+
+def _has_cells(row: str) -> bool:
+    """Whether the models of a row attend to the cells of a view, so that their maps can be compared."""
+    return not row.startswith(("U-", "CNN", "Deep MIL", "IPS"))
 
 
 def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
     trials = trials_of(options)
+    torch.set_num_threads(max(1, usable_cores() // int(options.share.split("/")[1])))
     connect()
-    if not options.show and options.experiment != "colon-sampling":
+    again = options.experiment == "colon-sampling"
+    if not options.show and not again:
         for trial in progress(share(trials, options.share), lambda trial: f"{trial.row}, seed {trial.options.seed}"):
             trial.run()
-    rows = list(tested(trials) if options.experiment == "colon-sampling" else finished(trials))
-    if rows:
-        lines = tabulated(rows)
+    rows = list(tested(trials) if again else finished(trials))
+    paper = colon.PAPER if options.experiment == "colon" else None
+    lines = tabulated(rows, len({trial.splits for trial in trials}), paper)
+    if lines:
         print(table(lines))
+    if options.record:
         name = f"paper_{options.experiment.replace('-', '_')}"
-        record(name, {line["row"]: line["test error"] for line in lines}, rows=rows, to=RESULTS)
+        record(name, {line["row"]: line["test error"] for line in lines}, rows=rows)
+    if options.figures:
+        draw(options.experiment, trials)
 
 
 if __name__ == "__main__":

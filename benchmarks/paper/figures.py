@@ -23,6 +23,11 @@ def finished(trials: Sequence[Trial]) -> list[Run]:
     return [(row, summary["run"]) for row, summary in summaries if summary is not None]
 
 
+def shown(run: str) -> list[str]:
+    """The ids of the images of which a run kept the attention."""
+    return list(reports.attention_maps(run, reports.attention_epochs(run)[-1]))
+
+
 def curves(
     name: str,
     runs: Sequence[Run],
@@ -47,8 +52,7 @@ def evolution_of_images(
     to: Path = FIGURES,
 ) -> Path:
     """Draw how one run's attention moves on each image that it kept (the paper's Figure 3)."""
-    image_ids = reports.attention_maps(run, reports.attention_epochs(run)[-1])
-    rows = [Row(image_id, run, image_id) for image_id in image_ids]
+    rows = [Row(image_id, run, image_id) for image_id in shown(run)]
     drawn = evolution_figure(rows, reports.catalog_of(run), epochs=epochs, window=window)
     return _write(to / f"{name}.png", drawn)
 

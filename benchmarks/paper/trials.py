@@ -1,12 +1,14 @@
 """Many trainings, each run once, by one process or shared among several; and what a table shows of them."""
 
+import fcntl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ats_core.recipes import Recipe
-from pipelines.catalog.made import catalog_of
+from pipelines.catalog.made import catalog_of, catalog_uri, is_catalog
 from pipelines.catalog.schema import Source
 from pipelines.training.options import TrainOptions
 from pipelines.training.train import TRAIN_TEST, Splits, summary_of, train
@@ -27,16 +29,29 @@ class Trial:
 
     def run(self) -> None:
         """Train, unless that is done, or go on where it was interrupted."""
+        with _alone(self.options.out):
+            catalog_of(self.source, self.options.out, view_size=self.options.view_size)
         train(self.recipe, self.options, self.catalog, self.splits)
 
     def summary(self) -> dict[str, Any] | None:
         """What it gave; None before it has ended."""
+        if not is_catalog(self.catalog):
+            return None
         return summary_of(self.recipe, self.options, self.catalog, self.splits)
 
-    @cached_property
+    @property
     def catalog(self) -> str:
-        """The URI of the catalog of its images, built at the first use."""
-        return catalog_of(self.source, self.options.out, view_size=self.options.view_size)
+        """The URI of the catalog of its images."""
+        return catalog_uri(self.source, self.options.out, view_size=self.options.view_size)
+
+
+@contextmanager
+def _alone(out: str) -> Iterator[None]:
+    """One process at a time: those that share an experiment need the same images and catalogs."""
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with Path(out, "building.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def share(trials: Sequence[Trial], part: str) -> Sequence[Trial]:
@@ -52,9 +67,10 @@ def finished(trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
             yield {"row": trial.row} | {name: value for name, value in summary.items() if name not in UNUSED}
 
 
-def by_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Mapping[str, Any]]]]:
-    """The rows of each name, as lists of the folds of each independent run."""
+def by_row(rows: Sequence[Mapping[str, Any]], folds: int) -> dict[str, list[list[Mapping[str, Any]]]]:
+    """The rows of each name, as lists of the folds of each independent run that has all of them."""
     found: dict[str, dict[int, list[Mapping[str, Any]]]] = {}
     for row in rows:
         found.setdefault(row["row"], {}).setdefault(row["seed"], []).append(row)
-    return {name: list(runs.values()) for name, runs in found.items()}
+    whole = {name: [run for run in runs.values() if len(run) == folds] for name, runs in found.items()}
+    return {name: runs for name, runs in whole.items() if runs}

@@ -9,21 +9,29 @@ from pipelines.catalog.schema import FORMAT_VERSION, MANIFEST_NAME, Source
 from pipelines.storage import objects
 
 
+def catalog_uri(source: Source, out: str, *, view_size: tuple[int, int] | None = None, convert: bool = False) -> str:
+    """Where the catalog of a source lies under `out`, whether it is there or not."""
+    settings = [FORMAT_VERSION, type(source).__name__, asdict(source), view_size or source.view_size, convert]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return objects.join(out, "catalogs", f"{type(source).__name__.lower()}-{digest}")
+
+
+def is_catalog(uri: str) -> bool:
+    """Whether a finished catalog is there."""
+    return objects.exists(objects.join(uri, MANIFEST_NAME))
+
+
 def catalog_of(source: Source, out: str, *, view_size: tuple[int, int] | None = None, convert: bool = False) -> str:
     """The URI of the catalog of a source, under `out`; built when it is not there yet.
 
     With `convert` the images are written below `out`/tiled first, as tiled pyramids, and the catalog is of these. A
     source that was changed in place keeps its catalog: references to overwritten images then fail, by their etag.
     """
-    view_size = view_size or source.view_size
-    settings = [FORMAT_VERSION, type(source).__name__, asdict(source), view_size, convert]
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"{type(source).__name__.lower()}-{digest}"
-    catalog = objects.join(out, "catalogs", name)
-    if objects.exists(objects.join(catalog, MANIFEST_NAME)):
+    catalog = catalog_uri(source, out, view_size=view_size, convert=convert)
+    if is_catalog(catalog):
         print(f"catalog: {catalog} (found)", flush=True)
         return catalog
-    tiled = objects.join(out, "tiled", name) if convert else None
-    build_catalog(source, catalog, view_size=view_size, convert=tiled, overwrite=True)
+    tiled = objects.join(out, "tiled", catalog.rsplit("/", 1)[-1]) if convert else None
+    build_catalog(source, catalog, view_size=view_size or source.view_size, convert=tiled, overwrite=True)
     print(f"catalog: {catalog}" + (f", of tiled images in {tiled}" if tiled else ""), flush=True)
     return catalog

@@ -1,6 +1,7 @@
 """The paper's experiments: which trainings they are, how they are shared, and what a table makes of them."""
 
 from math import sqrt
+from pathlib import Path
 
 import pytest
 
@@ -71,8 +72,22 @@ def test_a_table_is_of_runs_and_a_run_of_folds() -> None:
         for seed, errors in enumerate([(0.1, 0.3), (0.4, 0.4)])
         for error in errors
     ]
-    assert [len(run) for run in by_row(rows)["a"]] == [2, 2]
-    (line,) = tabulated(rows)
-    assert (line["runs"], line["trainings"]) == (2, 4)
+    unfinished = [{"row": "a", "seed": 2, "updates": 10, "test_error": 1.0, "train_loss": 1.0}]
+    assert [len(run) for run in by_row(rows + unfinished, folds=2)["a"]] == [2, 2]
+    (line,) = tabulated(rows + unfinished, 2, {"a": ("0.1", "0.2")})
+    assert line["runs"] == 2
     assert line["test error"] == f"{0.3:.3f} +- {0.2 / sqrt(2) / sqrt(2):.3f}"
-    assert line["AUROC"] == "-"
+    assert (line["AUROC"], line["paper: train loss"], line["test error "]) == ("-", "0.1", "0.2")
+    assert tabulated(unfinished, 2) == []
+
+
+@pytest.mark.parametrize("experiment", ["colon-estimators", "mnist-estimators"])
+def test_estimators_are_compared_on_the_attention_that_they_drew_from(experiment: str) -> None:
+    """`released` needs the paper's exact order; so then do the others."""
+    assert {trial.options.read_ahead for trial in trials(experiment)} == {0}
+
+
+def test_what_was_never_trained_has_no_summary_and_no_catalog(tmp_path: Path) -> None:
+    trial = trials_of(Options(experiment="colon", images="/data", out=str(tmp_path)))[0]
+    assert trial.summary() is None
+    assert not list(tmp_path.iterdir())
