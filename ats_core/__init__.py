@@ -12,6 +12,8 @@ The flow, one module a stage:
     expectation  F = sum (w / q) a f, and its standard error
     models/      propose -> (read) -> forward, the same two phases for attention sampling and for every baseline
     losses       cross-entropy - lambda entropy
+    step         one update of a model
+    precision    what runs in bfloat16, and what never does
     recipes      the paper's tasks as plain dataclasses
     bundle       a model as config.json + model.safetensors
 """

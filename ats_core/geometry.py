@@ -51,6 +51,14 @@ class CellGrid:
         positions_BN2 = self.positions(cells_BN, image_sizes_B2)
         return torch.floor(positions_BN2 - patch_size / 2 + 0.5).long() + patch_size // 2
 
+    def extent(self, image_size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Top, left, bottom and right of all cells together, in pixels of an image of (height, width)."""
+        (top, bottom), (left, right) = (
+            (self.margin * image / view, (self.margin + cells * self.stride) * image / view)
+            for image, view, cells in zip(image_size, self.view_size, self.size, strict=True)
+        )
+        return top, left, bottom, right
+
 
 def valid_convolution_grid(view_size: tuple[int, int], lost: int, pool: int) -> CellGrid:
     """The grid left by valid convolutions that lose `lost` view pixels an axis, then a max pool of side `pool`.

@@ -4,6 +4,8 @@ attention_sampling   draws N patches from an attention that a low-resolution vie
 deep_mil             reads every patch of a grid
 patch_selection      reads every patch of a grid, learns from the M best
 cnn                  reads none: classifies the view
+
+protocol, whole_grid and classifier hold what several of them share.
 """
 
 from ats_core.models.attention_sampling import RELEASED, AttentionSampling, Uniform

@@ -11,6 +11,7 @@ from ats_core.errors import RecipeError
 from ats_core.estimators import ESTIMATORS
 from ats_core.expectation import expectation, standard_error
 from ats_core.features import FeatureNetwork, features_of_patches
+from ats_core.models.classifier import unit_classifier
 from ats_core.models.protocol import Output
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision
@@ -18,17 +19,6 @@ from ats_core.sampling import Draw, Sampling, all_cells, draw, top_cells
 
 RELEASED = "released"
 """Not an estimator but the authors' biased backward of the `sequential` one, for comparison."""
-
-
-def unit_classifier(n_features: int, n_classes: int) -> nn.Linear:
-    """A linear classifier of features of length one: unit weights make its logits of order one.
-
-    torch's default makes them a tenth of that, and the first updates go into growing the weights before any feature is
-    learned.
-    """
-    classifier = nn.Linear(n_features, n_classes)
-    nn.init.normal_(classifier.weight)
-    return classifier
 
 
 class AttentionSampling(nn.Module):

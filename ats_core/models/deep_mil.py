@@ -4,15 +4,15 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ats_core.features import FeatureNetwork, features_of_patches
-from ats_core.geometry import CellGrid
-from ats_core.models.attention_sampling import unit_classifier
+from ats_core.models.classifier import unit_classifier
 from ats_core.models.protocol import Output
+from ats_core.models.whole_grid import WholeGrid
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision
-from ats_core.sampling import Draw, Sampling, all_cells
+from ats_core.sampling import Draw
 
 
 class FeatureAttention(nn.Module):
@@ -39,16 +39,12 @@ class FeatureAttention(nn.Module):
         return cast(Tensor, self.logit(hidden_BKH)).squeeze(-1)
 
 
-class DeepMIL(nn.Module):
+class DeepMIL(WholeGrid):
     """Classify F = sum_k a_k f_k over all patches of a regular grid, with the attention a taken from the features f.
 
     Args:
-        features: the network of every patch.
-        standardise: of views and patches.
+        features, standardise, view_size, patch_size, grid: as of `WholeGrid`.
         n_classes: C.
-        view_size: of the views that it is handed, and does not look at.
-        patch_size: P.
-        grid: rows and columns of patches, K in all, evenly spread over the image.
         gated: the gated form of the attention.
         chunk: patches a pass; what a pass holds is computed again for its gradient, so that memory does not grow with
             K. None keeps all of it in one pass, the plain method. Batch norm normalises over a pass.
@@ -66,20 +62,9 @@ class DeepMIL(nn.Module):
         gated: bool = False,
         chunk: int | None = None,
     ) -> None:
-        super().__init__()
-        self.view_size, self.patch_size, self.chunk = view_size, patch_size, chunk
-        self.grid = CellGrid(grid, grid)
-        self.standardise, self.features = standardise, features
+        super().__init__(features, standardise, view_size=view_size, patch_size=patch_size, grid=grid, chunk=chunk)
         self.attention = FeatureAttention(features.n_features, gated=gated)
         self.classifier = unit_classifier(features.n_features, n_classes)
-
-    @torch.no_grad()
-    def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
-    ) -> Draw:
-        """Every cell, in order."""
-        n_cells = self.grid.n_cells
-        return all_cells(views.new_full((len(views), n_cells), 1 / n_cells))
 
     def forward(self, views: Float[Tensor, "B C h w"], draw: Draw, patches: Float[Tensor, "B K C P P"]) -> Output:
         """Logits of the mean feature under the attention over all patches; nothing is estimated."""

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ats_core.errors import RecipeError
 from ats_core.features import FeatureNetwork, features_of_patches
-from ats_core.geometry import CellGrid
 from ats_core.models.protocol import Output
+from ats_core.models.whole_grid import WholeGrid
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision
-from ats_core.sampling import Draw, Sampling, all_cells
+from ats_core.sampling import Draw
 
 
 class CrossAttentionPooling(nn.Module):
@@ -51,7 +51,7 @@ class CrossAttentionPooling(nn.Module):
         return self.norm2(pooled_BD + self.mlp(pooled_BD)), a_B1N.squeeze(1)
 
 
-class PatchSelection(nn.Module):
+class PatchSelection(WholeGrid):
     """Keep the M patches of a grid that the pooling attends to most, without gradient; then pool and learn from these.
 
     The paper carries a buffer of the best M through the patches, each time compared with the next I. Here the features
@@ -59,12 +59,8 @@ class PatchSelection(nn.Module):
     largest I, that depends neither on the order nor on `chunk`. There is no encoding of positions.
 
     Args:
-        features: the network of every patch.
-        standardise: of views and patches.
+        features, standardise, view_size, patch_size, grid: as of `WholeGrid`.
         n_classes: C.
-        view_size: of the views that it is handed, and does not look at.
-        patch_size: P.
-        grid: rows and columns of patches, K in all, evenly spread over the image.
         n_patches: M.
         chunk: patches a pass of the selection; None for passes of `PIXELS_A_PASS`.
     """
@@ -81,23 +77,13 @@ class PatchSelection(nn.Module):
         n_patches: int,
         chunk: int | None = None,
     ) -> None:
-        super().__init__()
-        self.view_size, self.patch_size, self.n_patches, self.chunk = view_size, patch_size, n_patches, chunk
-        self.grid = CellGrid(grid, grid)
+        super().__init__(features, standardise, view_size=view_size, patch_size=patch_size, grid=grid, chunk=chunk)
+        self.n_patches = n_patches
         if not 1 <= n_patches <= self.grid.n_cells:
             reason = f"the grid has {self.grid.n_cells}"
             raise RecipeError(f"selection of {n_patches} patches", reason, "Keep at least one, and at most all.")
-        self.standardise, self.features = standardise, features
         self.pooling = CrossAttentionPooling(features.n_features)
         self.classifier = nn.Linear(features.n_features, n_classes)
-
-    @torch.no_grad()
-    def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
-    ) -> Draw:
-        """Every cell, in order."""
-        n_cells = self.grid.n_cells
-        return all_cells(views.new_full((len(views), n_cells), 1 / n_cells))
 
     @torch.no_grad()
     def select(self, patches: Float[Tensor, "B K C P P"]) -> Int64[Tensor, "B M"]:

@@ -1,9 +1,10 @@
 """What a training step costs, every model in one run: time, memory, where the time goes, and what would be faster.
 
-A step is reading, forward, backward and update. Images are random pixels in main memory, 8-bit; drawn patches are cut
-from them, moved as bytes and standardised on the device, which `read ms` shows apart: nothing comes from a disk. Views
-are there beforehand, as in a catalog. Figures beside the paper's are of batch 1, as there; `batch` is one that
-saturates the device. The networks of one task are those of its recipe for all models.
+A step is reading, forward, backward and update. Images are random pixels, 8-bit; drawn patches are cut from them, moved
+as bytes and standardised on the device, which `read ms` shows apart: nothing comes from a disk. Views are there
+beforehand, as in a catalog. Figures beside the paper's are of batch 1 and of images in main memory, as there; `batch`
+is one that saturates the device, which then holds the images, as training on a small set does. The networks of one task
+are those of its recipe for all models. What memory does not last for is None. A CPU is measured on one thread.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ats_core.precision import has_bfloat16
 from benchmarks.record import RESULTS, progress, record, rounded, table
 from benchmarks.step import claims, costs, memory, phases, roofline, variants
 from benchmarks.step.cases import TASKS, Task
@@ -22,6 +24,7 @@ from benchmarks.step.costs import Rows
 from benchmarks.step.timing import SMOKE, Effort
 
 MODELS = ("uniform", "cnn", "deep_mil", "ats", "ips")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,18 @@ class Options:
     models: tuple[str, ...]
     smoke: bool
     compile: bool
-    bfloat16: bool
+    precision: str
     out: Path | None
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether the networks compute in it: `auto` does where the hardware has it, as training."""
+        return has_bfloat16(self.device) if self.precision == "auto" else self.precision == "bfloat16"
 
     @property
     def whole(self) -> bool:
         """Whether the run is worth keeping where records lie."""
-        return not (self.smoke or self.bfloat16) and set(self.tasks) == set(TASKS) and set(self.models) == set(MODELS)
+        return not self.smoke and set(self.tasks) == set(TASKS) and set(self.models) == set(MODELS)
 
 
 def parsed(arguments: Sequence[str]) -> Options:
@@ -49,7 +57,8 @@ def parsed(arguments: Sequence[str]) -> Options:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[*TASKS])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
     parser.add_argument("--smoke", action="store_true", help="small images, one call each, to see that all of it runs")
-    parser.add_argument("--bfloat16", action="store_true", help="networks in bfloat16 under autocast; else in float32")
+    help = "of the networks; auto, as in training, is bfloat16 where the hardware computes in it"
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help=help)
     parser.add_argument("--compile", action="store_true", help="the feature network by torch.compile, too: a minute")
     help = "folder for the record; without it, only a whole run is kept, in benchmarks/results"
     parser.add_argument("--out", type=Path, help=help)
@@ -59,8 +68,9 @@ def parsed(arguments: Sequence[str]) -> Options:
 
 def main(options: Options) -> None:
     """Measure, print the tables, keep the record."""
-    torch.set_num_threads(1)
     device, effort = options.device, SMOKE if options.smoke else Effort()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     sized = {name: TASKS[name].smoke() if options.smoke else TASKS[name] for name in options.tasks}
     tasks = {name: replace(task, bfloat16=options.bfloat16) for name, task in sized.items()}
     peaks = roofline.peaks(device, side=256 if options.smoke else 2048)
@@ -95,14 +105,16 @@ def of_sampling(
     """Phases and variants of attention sampling, at batch 1 and at the one that saturates."""
     parts: Rows = []
     ways: Rows = []
+    device = options.device
     for name, task in tasks.items():
         case = task.sampling(task.main)
-        for batch in sorted({1, *(row["batch"] for row in of_tasks[name] if row["model"] == case.method)}):
-            which = {"task": name, "model": case.method, "batch": batch}
-            sample = costs.trainer(case, batch, options.device)
+        batches = [row["batch"] for row in of_tasks[name] if row["model"] == case.method]
+        for batch, home in costs.settings(*(batches or [1]), device):
+            which = {"task": name, "model": case.method, "batch": batch, "images in": costs.place(home)}
+            sample = costs.trainer(case, batch, device, home)
             parts += [which | row for row in phases.rows(sample, peaks, effort, f"{task.title}, phases")]
-            changes = variants.variants(case, batch, options.device, compile=options.compile)
-            rows = variants.rows(case, batch, options.device, dict(changes), effort, f"{task.title}, variants")
+            changes = dict(variants.variants(case, batch, device, home, compile=options.compile))
+            rows = variants.rows(case, batch, device, home, changes, effort, f"{task.title}, variants")
             ways += [which | row for row in rows]
     return parts, ways
 

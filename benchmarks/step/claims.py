@@ -32,14 +32,15 @@ def of_costs(costs: Mapping[str, Rows], time: str) -> dict[str, float | None]:
     return found
 
 
-def of_phases(rows: Rows) -> dict[str, float]:
+def of_phases(rows: Rows) -> dict[str, float | None]:
     """What the feature network takes of a step, and of the peak, at the largest batch; images/s there."""
-    found = {}
+    found: dict[str, float | None] = {}
     for task in dict.fromkeys(row["task"] for row in rows):
         batch = max(row["batch"] for row in rows if row["task"] == task)
         parts = {row["phase"]: row for row in rows if (row["task"], row["batch"]) == (task, batch)}
+        step_ms = parts["step"]["ms"]
         found |= {
-            f"{task}_ats_images_per_second": 1000 / parts["step"]["ms"],
+            f"{task}_ats_images_per_second": step_ms and 1000 / step_ms,
             f"{task}_ats_step_of_peak": parts["step"]["of peak"],
             f"{task}_ats_features_of_step": parts["features"]["of step"],
             f"{task}_ats_features_of_peak": parts["features"]["of peak"],

@@ -25,9 +25,6 @@ class Work:
     """Read and written, as if every operation took its operands from memory and left its result there."""
     operations: int
 
-    def __sub__(self, other: "Work") -> "Work":
-        return Work(self.flops - other.flops, self.bytes - other.bytes, self.operations - other.operations)
-
 
 def work(call: Call) -> Work:
     """Of one call, forward and backward alike."""

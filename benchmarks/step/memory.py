@@ -12,7 +12,8 @@ from statistics import median
 import torch
 
 from benchmarks.step.cases import Case
-from benchmarks.step.trainer import Pixels, Trainer
+from benchmarks.step.timing import fits
+from benchmarks.step.trainer import CPU, Pixels, Trainer
 
 STEPS = 2  # the second has Adam's state from its start
 ENOUGH_S = 5.0  # fewer processes than asked for once so long has passed
@@ -24,12 +25,14 @@ def peak_mb(case: Case, device: torch.device, processes: int) -> float | None:
     """Weights, gradients, Adam's state, views, patches and activations; MB of 10^6 bytes.
 
     On an accelerator that of its allocator. On a CPU that of a process of its own, the median over some, as the heap's
-    shape varies by some MB; None where it is not Linux that counts the pages.
+    shape varies by some MB; None where it is not Linux that counts the pages, and where memory does not last.
     """
     if device.type == "cuda":
-        return _allocated_mb(case, device)
-    if not CLEAR.exists():
-        return None
+        return fits(_allocated_mb, case, device)
+    return fits(_of_processes, case, processes) if CLEAR.exists() else None
+
+
+def _of_processes(case: Case, processes: int) -> float:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     end, peaks = time.perf_counter() + ENOUGH_S, []
@@ -40,7 +43,7 @@ def peak_mb(case: Case, device: torch.device, processes: int) -> float | None:
 
 
 def _allocated_mb(case: Case, device: torch.device) -> float:
-    pixels = Pixels(case, 1)
+    pixels = Pixels(case, 1, distinct=1)
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
@@ -52,15 +55,14 @@ def _allocated_mb(case: Case, device: torch.device) -> float:
 def _resident_mb(case: Case) -> float:
     """Growth of this process, which has done nothing yet."""
     torch.set_num_threads(1)
-    cpu = torch.device("cpu")
     small = _small(case)
-    _train(small, Pixels(small, 2), cpu)  # pages of libraries, and what these make once
-    pixels = Pixels(case, 1)
+    _train(small, Pixels(small, 2, distinct=2), CPU)  # pages of libraries, and what these make once
+    pixels = Pixels(case, 1, distinct=1)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     CLEAR.write_text("5")  # the peak so far is forgotten
     base = _status_mb("VmRSS")
-    _train(case, pixels, cpu)
+    _train(case, pixels, CPU)
     return _status_mb("VmHWM") - base
 
 

@@ -1,15 +1,18 @@
 """Where the time of attention sampling goes, beside what the machine could do."""
 
+from collections.abc import Sequence
+
 import torch
 
 from ats_core.features import features_of_patches
 from benchmarks.step.costs import Rows, reading
 from benchmarks.step.counting import Work, work
 from benchmarks.step.roofline import Peaks
-from benchmarks.step.timing import Call, Effort, Times, in_turns
+from benchmarks.step.timing import Call, Effort, Times, fits, in_turns
 from benchmarks.step.trainer import Trainer
 
 STEP = "step"
+PHASES = ("propose", "read", "attention", "features", STEP)
 
 
 def calls(trainer: Trainer) -> dict[str, Call]:
@@ -40,34 +43,46 @@ def calls(trainer: Trainer) -> dict[str, Call]:
 
 
 def rows(trainer: Trainer, peaks: Peaks, effort: Effort, label: str) -> Rows:
-    """A row a phase, of an image; the rest is what the step takes beyond the others."""
-    parts, device = calls(trainer), trainer.device
-    works = {name: work(call) for name, call in parts.items()}
+    """A row a phase, of an image; the rest is what the step takes beyond the others. None for what does not fit."""
+    parts = fits(calls, trainer) or {}
+    device, peak_gflops = trainer.device, peaks.gflops(trainer.device, trainer.bfloat16)
+    works = {name: fits(work, call) for name, call in parts.items()}
     times = in_turns(parts, device, effort, label)
-    others, peak_gflops = [name for name in parts if name != STEP], peaks.gflops(device, trainer.bfloat16)
-    measured = {name: _row(times[name], works[name], trainer, times[STEP].of(device)) for name in parts}
-    shares = {name: _shares(times[name].of(device), works[name], peak_gflops, peaks.gb_per_s) for name in parts}
-    rest = {column: whole - sum(measured[name][column] for name in others) for column, whole in measured[STEP].items()}
-    rows = {name: measured[name] | shares[name] for name in others}
-    rows |= {"rest": rest | dict.fromkeys(shares[STEP]), STEP: measured[STEP] | shares[STEP]}
+    step = times.get(STEP)
+    found = {name: _row(times.get(name), works.get(name), trainer, step) for name in PHASES}
+    shares = {name: _shares(times.get(name), works.get(name), device, peak_gflops, peaks.gb_per_s) for name in PHASES}
+    others = [name for name in PHASES if name != STEP]
+    rest = {column: _beyond(whole, [found[name][column] for name in others]) for column, whole in found[STEP].items()}
+    rows = {name: found[name] | shares[name] for name in others}
+    rows |= {"rest": rest | dict.fromkeys(shares[STEP]), STEP: found[STEP] | shares[STEP]}
     return [{"phase": name, **row} for name, row in rows.items()]
 
 
-def _row(times: Times, work: Work, trainer: Trainer, step: float) -> dict[str, float]:
-    one = times.over(trainer.batch)
+def _beyond(whole: float | None, parts: Sequence[float | None]) -> float | None:
+    """What is left of the whole, if all is known."""
+    known = [part for part in parts if part is not None]
+    return None if whole is None or len(known) < len(parts) else whole - sum(known)
+
+
+def _row(times: Times | None, work: Work | None, trainer: Trainer, step: Times | None) -> dict[str, float | None]:
+    one = times and times.over(trainer.batch)
     return {
-        "ms": one.wall_ms,
-        "CPU ms": one.cpu_ms,
-        "of step": times.of(trainer.device) / step,
-        "GFLOP": work.flops / trainer.batch / 1e9,
-        "MB": work.bytes / trainer.batch / 1e6,
-        "operations": work.operations,
+        "ms": one and one.wall_ms,
+        "CPU ms": one and one.cpu_ms,
+        "of step": times and step and times.of(trainer.device) / step.of(trainer.device),
+        "GFLOP": work and work.flops / trainer.batch / 1e9,
+        "MB": work and work.bytes / trainer.batch / 1e6,
+        "operations": work and work.operations,
     }
 
 
-def _shares(ms: float, work: Work, peak_gflops: float, peak_gb_per_s: float) -> dict[str, float]:
+def _shares(
+    times: Times | None, work: Work | None, device: torch.device, peak_gflops: float, peak_gb_per_s: float
+) -> dict[str, float | None]:
     """Rates, and over the peaks; that of bytes can pass 1 where they never leave a cache."""
-    gflops, gb_per_s = work.flops / 1e6 / ms, work.bytes / 1e6 / ms
+    if times is None or work is None:
+        return dict.fromkeys(("GFLOP/s", "of peak", "GB/s", "of bandwidth"))
+    gflops, gb_per_s = work.flops / 1e6 / times.of(device), work.bytes / 1e6 / times.of(device)
     return {
         "GFLOP/s": gflops,
         "of peak": gflops / peak_gflops,

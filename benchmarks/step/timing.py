@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -12,6 +12,10 @@ from benchmarks.record import progress
 
 Call = Callable[[], object]
 Key = TypeVar("Key")
+T = TypeVar("T")
+
+NO_MEMORY = "can't allocate memory"
+"""Of the CPU's allocator, whose errors have no type of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +56,37 @@ class Effort:
 SMOKE = Effort((1, 1), 0, 0, processes=1, cpu_batch=2, accelerator_batch=2)
 
 
-def in_turns(calls: Mapping[Key, Call], device: torch.device, effort: Effort, label: str) -> dict[Key, Times]:
-    """Medians of each call; one call of each before, to warm up."""
+def fits(make: Callable[..., T], *args: Any) -> T | None:
+    """What it returns of `args`; None where memory does not last for it."""
+    try:
+        return make(*args)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
+            raise
+        return None
+
+
+def in_turns(
+    calls: Mapping[Key, Call | None], device: torch.device, effort: Effort, label: str
+) -> dict[Key, Times | None]:
+    """Medians of each call, one call of each before to warm up; None for one that does not fit, or is None already."""
     began = time.perf_counter()
-    for call in progress([*calls.values()], lambda _: f"{label}, warm-up"):
-        lap(call, device)
+    running = {key: call for key, call in calls.items() if call is not None}
+    laps: dict[Key, list[Times]] = {key: [] for key in calls}
+
+    def measured(key: Key, run: Callable[[Call], list[Times]]) -> list[Times]:
+        found = fits(run, running[key]) if key in running else None
+        if found is None:
+            running.pop(key, None)
+        return found or []
+
+    for key in progress([*calls], lambda _: f"{label}, warm-up"):
+        measured(key, lambda call: [lap(call, device)])
     round_s = time.perf_counter() - began + len(calls) * effort.turn_s
     least, most = effort.rounds
-    turns = [*calls] * min(most, max(least, int(effort.budget_s / round_s)))
-    laps: dict[Key, list[Times]] = {key: [] for key in calls}
-    for key in progress(turns, lambda _: label):
-        laps[key] += turn(calls[key], device, effort.turn_s)
-    return {key: medians(some) for key, some in laps.items()}
+    for key in progress([*calls] * min(most, max(least, int(effort.budget_s / round_s))), lambda _: label):
+        laps[key] += measured(key, lambda call: turn(call, device, effort.turn_s))
+    return {key: medians(laps[key]) if key in running else None for key in calls}
 
 
 def turn(call: Call, device: torch.device, turn_s: float) -> list[Times]:

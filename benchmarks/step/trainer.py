@@ -1,42 +1,64 @@
-"""A model, its optimiser and random images in main memory: one step of training.
+"""A model, its optimiser and random images, in main memory or on an accelerator: one step of training.
 
 Shape suffixes: B images, I distinct ones, N drawn cells, C channels, P patch side.
 """
 
-from typing import Self
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim import Adam, Optimizer
 
 from ats_core.geometry import extract_patches
-from ats_core.losses import attention_loss
 from ats_core.sampling import Draw
+from ats_core.step import train_step
 from benchmarks.step.cases import Case
 
+CPU = torch.device("cpu")
 DISTINCT = 64
-"""Images; a larger batch finds its patches in these. They are more than a cache holds."""
+"""Images that batches rotate over; a larger batch finds its patches in these. They are more than a cache holds."""
 
 
 class Pixels:
-    """Random 8-bit pixels of a batch in main memory: views, full images, and labels."""
+    """Random 8-bit pixels: views and labels in main memory, full images there or on an accelerator.
 
-    def __init__(self, case: Case, batch: int) -> None:
-        recipe, g = case.recipe, Generator().manual_seed(0)
+    Args:
+        case: gives the sizes.
+        batch: a power of two.
+        home: where the full images lie.
+        distinct: how many of them there are, a power of two.
+    """
 
-        def random(n: int, size: tuple[int, int]) -> UInt8[Tensor, "n H W C"]:
-            return torch.randint(256, (n, *size, recipe.channels), dtype=torch.uint8, generator=g)
-
-        self.views_BhwC = random(batch, recipe.view_size)
-        self.images_IHWC = random(min(batch, DISTINCT), case.image_size)
+    def __init__(self, case: Case, batch: int, home: torch.device = CPU, distinct: int = DISTINCT) -> None:
+        recipe, self.batch = case.recipe, batch
+        self._n_views = max(batch, distinct)
+        self._views_VhwC = _random(self._n_views, recipe.view_size, recipe.channels, CPU)
+        self._images_IHWC = _random(distinct, case.image_size, recipe.channels, home)
         self.sizes_B2 = torch.tensor([case.image_size]).expand(batch, 2)
-        self.labels_B = torch.randint(len(recipe.classes), (batch,), generator=g)
+        self.labels_B = torch.randint(len(recipe.classes), (batch,), generator=Generator().manual_seed(0))
+        self._start = 0
 
-    def to(self, device: torch.device) -> Self:
-        """Views and images lie there from now on."""
-        self.views_BhwC, self.images_IHWC = self.views_BhwC.to(device), self.images_IHWC.to(device)
-        return self
+    @property
+    def views_BhwC(self) -> UInt8[Tensor, "B h w C"]:
+        """Of the present batch."""
+        return self._views_VhwC.narrow(0, self._start % self._n_views, self.batch)
+
+    @property
+    def images_IHWC(self) -> UInt8[Tensor, "I H W C"]:
+        """Of the present batch: one each, or as many as there are."""
+        distinct = len(self._images_IHWC)
+        return self._images_IHWC.narrow(0, self._start % distinct, min(self.batch, distinct))
+
+    def rotate(self) -> None:
+        """The next batch: one and the same would be read from a cache."""
+        self._start += self.batch
+
+
+@lru_cache(maxsize=4)  # the models of a task share them
+def _random(n: int, size: tuple[int, int], channels: int, device: torch.device) -> UInt8[Tensor, "n H W C"]:
+    generator = Generator(device).manual_seed(0)
+    return torch.randint(256, (n, *size, channels), dtype=torch.uint8, generator=generator, device=device)
 
 
 class Trainer:
@@ -61,7 +83,8 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def step(self) -> None:
-        """One update of all weights, the paper's order."""
+        """One update of all weights from the next batch, the paper's order."""
+        self.pixels.rotate()
         views = self.see()
         draw = self.propose(views)
         self.update(views, draw, self.read(draw))
@@ -94,10 +117,14 @@ class Trainer:
 
     def update(self, views: Float[Tensor, "B C h w"], draw: Draw, patches: Float[Tensor, "B N C P P"]) -> None:
         """Forward, backward, update."""
-        with self.autocast():
-            output = self.model(views, draw, patches)
-        loss = attention_loss(output, self.labels_B, entropy_weight=self.recipe.entropy_weight)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
+        train_step(
+            self.model,
+            self.optimizer,
+            views,
+            draw,
+            patches,
+            self.labels_B,
+            entropy_weight=self.recipe.entropy_weight,
+            clip_norm=self.recipe.clip_norm,
+            autocast=self.autocast(),
+        )

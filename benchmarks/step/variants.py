@@ -8,8 +8,8 @@ from torch.optim import Adam
 
 from benchmarks.step.cases import Case
 from benchmarks.step.costs import Rows, trainer
-from benchmarks.step.timing import Effort, in_turns
-from benchmarks.step.trainer import Trainer
+from benchmarks.step.timing import Call, Effort, fits, in_turns
+from benchmarks.step.trainer import CPU, Pixels, Trainer
 
 DEFAULT = "default"
 Change = Callable[[Trainer], None]
@@ -44,9 +44,13 @@ def one_by_one(trainer: Trainer) -> None:
     _run(trainer.model.features, lambda forward, x: torch.cat([forward(some) for some in x.split(n)]))
 
 
-def on_device(trainer: Trainer) -> None:
-    """Views and images lie on the device: nothing is moved."""
-    trainer.pixels.to(trainer.device)
+def lying_at(case: Case, batch: int, home: torch.device) -> Change:
+    """Full images elsewhere: patches are cut there."""
+
+    def change(trainer: Trainer) -> None:
+        trainer.pixels = Pixels(case, batch, home)
+
+    return change
 
 
 def compiled(trainer: Trainer) -> None:
@@ -54,7 +58,9 @@ def compiled(trainer: Trainer) -> None:
     trainer.model.features.compile()
 
 
-def variants(case: Case, batch: int, device: torch.device, *, compile: bool) -> Iterator[tuple[str, Change]]:
+def variants(
+    case: Case, batch: int, device: torch.device, home: torch.device, *, compile: bool
+) -> Iterator[tuple[str, Change]]:
     """The default (channels last, fused Adam, one pass over all patches), and what differs from it there."""
     yield DEFAULT, lambda _: None
     yield "contiguous", contiguous
@@ -62,28 +68,39 @@ def variants(case: Case, batch: int, device: torch.device, *, compile: bool) -> 
     yield "plain Adam", plain_adam
     if batch > 1:
         yield "a pass an image", one_by_one
-    if device.type != "cpu":
-        yield "images on the device", on_device
+    if device != home:
+        yield "images on the device", lying_at(case, batch, device)
+    elif device.type != "cpu":
+        yield "images in memory", lying_at(case, batch, CPU)
     if compile:
         yield "compiled features", compiled
 
 
 def rows(
-    case: Case, batch: int, device: torch.device, changes: Mapping[str, Change], effort: Effort, label: str
+    case: Case,
+    batch: int,
+    device: torch.device,
+    home: torch.device,
+    changes: Mapping[str, Change],
+    effort: Effort,
+    label: str,
 ) -> Rows:
-    """A row a variant, of an image, in turns; ratios are to the default."""
-    steps = {}
-    for name, change in changes.items():
-        one = trainer(case, batch, device)
+    """A row a variant, of an image, in turns; ratios are to the default. None for what does not fit."""
+
+    def changed(change: Change) -> Call:
+        one = trainer(case, batch, device, home)
         change(one)
-        steps[name] = one.step
+        return one.step
+
+    steps = {name: fits(changed, change) for name, change in changes.items()}
     times = in_turns(steps, device, effort, label)
+    default = times[DEFAULT]
     return [
         {
             "variant": name,
-            "ms": one.over(batch).wall_ms,
-            "CPU ms": one.over(batch).cpu_ms,
-            "ratio": one.of(device) / times[DEFAULT].of(device),
+            "ms": one and one.over(batch).wall_ms,
+            "CPU ms": one and one.over(batch).cpu_ms,
+            "ratio": one and default and one.of(device) / default.of(device),
         }
         for name, one in times.items()
     ]

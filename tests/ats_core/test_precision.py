@@ -1,15 +1,18 @@
 """In bfloat16 the networks round; what sums probabilities, and what decides, does not."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.optim import SGD
 
 from ats_core.attention import smoothed_softmax
 from ats_core.models import Output
-from ats_core.precision import full_precision, has_bfloat16, raised
+from ats_core.precision import full_precision, raised
 from ats_core.recipes import MODELS, ColonCancer
+from ats_core.step import train_step
 
 RECIPE = ColonCancer(view_size=(30, 30), mil_grid=(3, 3), n_patches=4)
 
@@ -63,6 +66,27 @@ def test_full_precision_is_left_by_autocast() -> None:
         assert (x @ x).dtype == torch.float32
 
 
-def test_the_machine_says_whether_it_has_bfloat16() -> None:
-    flags = torch.cpu.get_capabilities()
-    assert has_bfloat16(torch.device("cpu")) == bool(flags.get("avx512_bf16") or flags.get("amx_bf16"))
+def norm(*parts: Tensor) -> Tensor:
+    return torch.stack([part.norm() for part in parts]).norm()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_every_parameter_and_are_near_those_of_float32(name: str) -> None:
+    torch.manual_seed(0)
+    model = replace(RECIPE, model=name, n_patches=9).build().eval()  # of 9 patches: which are selected is no matter
+    views = torch.randn(4, 3, 30, 30)
+    draw = model.propose(views, generator=torch.Generator().manual_seed(0))
+    patches = torch.randn(4, draw.cells.shape[1], 3, model.patch_size, model.patch_size)
+    found = []
+    for context in (nullcontext(), bfloat16()):
+        optimizer, labels_B = SGD(model.parameters(), lr=0.0), torch.tensor([0, 1, 1, 0])
+        train_step(
+            model, optimizer, views, draw, patches, labels_B, entropy_weight=0.1, clip_norm=1e9, autocast=context
+        )
+        found.append({key: p.grad.clone() for key, p in model.named_parameters()})
+    whole = norm(*found[0].values())
+    assert norm(*(found[1][key] - exact for key, exact in found[0].items())) < 0.2 * whole
+    for key, exact in found[0].items():
+        assert found[1][key].norm() > 0, key
+        close = 0.4 * exact.norm() + 1e-4 * whole  # a softmax does not see a bias: its gradient is rounding alone
+        assert (found[1][key] - exact).norm() < close, key

@@ -11,13 +11,16 @@ import pytest
 import torch
 
 from ats_core.geometry import extract_patches
-from benchmarks.step import memory, phases, variants
+from ats_core.precision import has_bfloat16
+from benchmarks.step import costs, memory, phases, variants
+from benchmarks.step.__main__ import parsed
 from benchmarks.step.cases import TASKS, Case
-from benchmarks.step.claims import GOALS, RATIOS, of_costs
+from benchmarks.step.claims import GOALS, RATIOS, of_costs, of_phases
 from benchmarks.step.costs import trainer
 from benchmarks.step.counting import Work, work
 from benchmarks.step.roofline import Peaks
 from benchmarks.step.timing import SMOKE, Effort, in_turns
+from benchmarks.step.trainer import DISTINCT, Pixels, Trainer
 
 ROOT, CPU = Path(__file__).parents[2], torch.device("cpu")
 FOREIGN = ("ray", "pyarrow", "fsspec", "tyro", "pipelines", "numpy")
@@ -43,6 +46,7 @@ runpy.run_module("benchmarks.step", run_name="__main__", alter_sys=True)
     assert {name for name in claimed if result[name]} == {name for name in claimed if "colon_deep_mil" in name}
     assert result.items() <= kept.items()
     assert {"commit", "machine", "command"} <= kept.keys()
+    assert kept["precision"] == ("bfloat16" if has_bfloat16(CPU) else "float32")
     tables = {row["table"] for row in kept["rows"]}
     assert len(tables) == 3
     assert all(title in run.stdout for title in tables)
@@ -99,7 +103,7 @@ def test_a_step_changes_every_weight(model: str) -> None:
 def test_variants_compute_what_the_default_does() -> None:
     case = small("ats", features="lenet")  # neither dropout nor batch norm
     logits = {}
-    for name, change in variants.variants(case, 2, CPU, compile=False):
+    for name, change in variants.variants(case, 2, CPU, CPU, compile=False):
         sample = trainer(case, 2, CPU)
         views = sample.see()
         draw = sample.propose(views)
@@ -138,8 +142,66 @@ def test_calls_take_turns_and_times_are_theirs() -> None:
     calls = {"short": lambda: call("short", 0.001), "long": lambda: call("long", 0.02)}
     times = in_turns(calls, CPU, Effort((3, 3), 0, 0), "turns")
     assert seen == ["short", "long"] * 4
-    assert 1 <= times["short"].wall_ms < 20 <= times["long"].wall_ms
-    assert times["long"].cpu_ms < 10
+    short, long = times["short"], times["long"]
+    assert short is not None
+    assert long is not None
+    assert 1 <= short.wall_ms < long.wall_ms
+    assert long.cpu_ms < long.wall_ms  # a sleep takes no time of the processor
+
+
+def test_batches_rotate_over_distinct_images() -> None:
+    pixels = Pixels(small("ats"), 2)
+    seen = []
+    for _ in range(DISTINCT // 2 + 1):
+        seen.append((pixels.images_IHWC.clone(), pixels.views_BhwC.clone()))
+        pixels.rotate()
+    images, views = (torch.cat(some) for some in zip(*seen, strict=True))
+    for all_of_them in (images, views):
+        assert len(all_of_them[:-2].unique(dim=0)) == DISTINCT
+        assert torch.equal(all_of_them[-2:], all_of_them[:2])
+
+
+def test_a_batch_larger_than_the_distinct_images_has_views_of_its_own() -> None:
+    pixels = Pixels(small("ats"), 8, distinct=4)
+    pixels.rotate()
+    assert len(pixels.images_IHWC) == 4
+    assert len(pixels.views_BhwC.unique(dim=0)) == 8
+
+
+def too_much() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_what_does_not_fit_is_none_and_the_others_are_measured() -> None:
+    def too_much_on_an_accelerator() -> None:
+        raise torch.OutOfMemoryError("of an accelerator")
+
+    calls = {"cpu": too_much, "accelerator": too_much_on_an_accelerator, "absent": None, "fits": lambda: None}
+    times = in_turns(calls, CPU, SMOKE, "memory")
+    assert [name for name, one in times.items() if one is not None] == ["fits"]
+
+
+def test_other_errors_are_raised() -> None:
+    with pytest.raises(RuntimeError, match="must match"):
+        in_turns({"wrong": lambda: torch.ones(2) + torch.ones(3)}, CPU, SMOKE, "an error")
+
+
+def test_a_variant_or_phase_that_does_not_fit_is_a_row_of_none() -> None:
+    case = small("ats", features="lenet")
+
+    def grow(one: Trainer) -> None:
+        one.step = too_much  # type: ignore[method-assign]
+
+    changes = {variants.DEFAULT: lambda _: None, "too much": grow}
+    default, grown = variants.rows(case, 1, CPU, CPU, changes, SMOKE, "variants")
+    assert default["ratio"] == 1
+    assert grown == {"variant": "too much", "ms": None, "CPU ms": None, "ratio": None}
+    sample = trainer(case, 1, CPU)
+    grow(sample)
+    rows = {row["phase"]: row for row in phases.rows(sample, Peaks("a machine", 10, 10, 10, 10), SMOKE, "phases")}
+    assert [name for name, row in rows.items() if row["ms"] is None] == ["rest", "step"]
+    which = {"task": "colon", "batch": 1}
+    assert of_phases([which | row for row in rows.values()])["colon_ats_images_per_second"] is None
 
 
 def test_ratios_are_of_what_was_measured() -> None:
@@ -148,3 +210,28 @@ def test_ratios_are_of_what_was_measured() -> None:
     assert found["colon_deep_mil_over_ats10_time"] == 3
     assert found["colon_deep_mil_over_ats10_memory"] is None
     assert found["mnist_cnn_over_ats10_time"] is None
+
+
+@pytest.mark.parametrize(("model", "most"), [("deep_mil", DISTINCT), ("ips", DISTINCT), ("ats", 1024)])
+def test_a_batch_of_whole_images_has_distinct_ones(model: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "_images_per_second", lambda case, batch, *_: float(batch))
+    assert costs.saturating_batch(small(model), torch.device("cuda"), Effort()) == most
+
+
+def test_a_batch_is_doubled_while_memory_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speed(case: Case, batch: int, *_: object) -> float:
+        if batch > 16:
+            raise torch.OutOfMemoryError("of an accelerator")
+        return float(batch)
+
+    monkeypatch.setattr(costs, "_images_per_second", speed)
+    assert costs.saturating_batch(small("ats"), torch.device("cuda"), Effort()) == 16
+
+
+@pytest.mark.parametrize(
+    ("precision", "bfloat16"), [("auto", has_bfloat16(CPU)), ("float32", False), ("bfloat16", True)]
+)
+def test_a_whole_run_of_any_precision_is_kept(precision: str, bfloat16: bool) -> None:
+    options = parsed(["--precision", precision])
+    assert options.whole
+    assert options.bfloat16 == bfloat16

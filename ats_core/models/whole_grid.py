@@ -1,0 +1,46 @@
+"""What the models that read every patch of a grid have in common. Shape suffixes as in protocol.py."""
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from ats_core.features import FeatureNetwork
+from ats_core.geometry import CellGrid
+from ats_core.pixels import Standardise
+from ats_core.sampling import Draw, Sampling, all_cells
+
+
+class WholeGrid(nn.Module):
+    """A model whose patches are those of a regular grid, evenly spread over the image, whatever it shows.
+
+    Args:
+        features: the network of every patch.
+        standardise: of views and patches.
+        view_size: of the views that it is handed, and does not look at.
+        patch_size: P.
+        grid: rows and columns of patches, K in all.
+        chunk: patches a pass; what None means is the model's own.
+    """
+
+    def __init__(
+        self,
+        features: FeatureNetwork,
+        standardise: Standardise,
+        *,
+        view_size: tuple[int, int],
+        patch_size: int,
+        grid: tuple[int, int],
+        chunk: int | None,
+    ) -> None:
+        super().__init__()
+        self.view_size, self.patch_size, self.chunk = view_size, patch_size, chunk
+        self.grid = CellGrid(grid, grid)
+        self.standardise, self.features = standardise, features
+
+    @torch.no_grad()
+    def propose(
+        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
+    ) -> Draw:
+        """Every cell, in order."""
+        n_cells = self.grid.n_cells
+        return all_cells(views.new_full((len(views), n_cells), 1 / n_cells))
