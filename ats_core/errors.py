@@ -1,15 +1,17 @@
 """Typed errors: every message names the thing, the reason and the remedy."""
 
+from typing import Any
+
 
 class AtsError(ValueError):
     """Base of every error raised on bad input: `thing: reason. remedy`."""
 
     def __init__(self, thing: str, reason: str, remedy: str) -> None:
-        super().__init__(thing, reason, remedy)  # the arguments as given, so that the error survives pickling
+        super().__init__(f"{thing}: {reason}. {remedy}")
         self.thing, self.reason, self.remedy = thing, reason, remedy
 
-    def __str__(self) -> str:
-        return f"{self.thing}: {self.reason}. {self.remedy}"
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.thing, self.reason, self.remedy)
 
 
 class ProposalError(AtsError):

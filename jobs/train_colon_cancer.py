@@ -13,13 +13,14 @@ from typing import Any
 from ats_core.errors import RecipeError
 from ats_core.recipes import ColonCancer
 from pipelines.catalog.made import catalog_of
-from pipelines.catalog.schema import Source
+from pipelines.catalog.schema import Manifest, Source
 from pipelines.catalog.sources import make_source
+from pipelines.errors import CatalogError
 from pipelines.job import connect, run
 from pipelines.report.cross_validation import cross_validation_table, runs_table
 from pipelines.report.present import present
 from pipelines.training.options import TrainOptions
-from pipelines.training.train import Splits, train
+from pipelines.training.train import Splits, fold_splits, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +40,11 @@ def source_of(options: Options) -> Source:
     return make_source("colon_cancer", images=options.images, folds=options.folds, seed=options.seed)
 
 
-def splits_of(folds: int, fold: int) -> Splits:
-    """One fold tests, the others train; a RecipeError when there is no such fold."""
-    if not 0 <= fold < folds:
-        raise RecipeError(f"fold {fold}", f"they are numbered 0 to {folds - 1}", "Check --fold and --folds.")
-    names = [f"fold{i}" for i in range(folds)]
-    return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
+def check_folds(catalog: str, folds: int) -> None:
+    """A CatalogError where the catalog is split into another number of folds: some would be left out of all."""
+    there = [split for split in Manifest.read(catalog).images_by("split") if split.startswith("fold")]
+    if len(there) != folds:
+        raise CatalogError(catalog, f"it has {len(there)} folds, not {folds}", "Give their number with --folds.")
 
 
 def cross_validation(options: Options, source: Source | None, parts: Sequence[Splits]) -> list[dict[str, Any]]:
@@ -63,7 +63,9 @@ def main(options: Options) -> None:
     if options.runs < 1:
         raise RecipeError(f"runs {options.runs}", "there must be at least one", "Check --runs.")
     chosen = range(options.folds) if options.fold is None else [options.fold]
-    parts = [splits_of(options.folds, fold) for fold in chosen]
+    parts = [fold_splits(options.folds, fold) for fold in chosen]
+    if options.catalog:
+        check_folds(options.catalog, options.folds)
     each = [replace(options, seed=options.seed + r) for r in range(options.runs)]
     sources = [None if options.catalog else source_of(one) for one in each]
     connect()

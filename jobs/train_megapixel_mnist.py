@@ -9,12 +9,12 @@ Without an option it takes the small digits that scikit-learn brings. With those
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ats_core.recipes import MegapixelMNIST, Recipe
 from pipelines.catalog.made import catalog_of
 from pipelines.catalog.sources import make_source, megapixel_mnist
 from pipelines.catalog.sources.digits.idx import download_mnist
-from pipelines.catalog.sources.digits.rules import Labels
 from pipelines.job import connect, run
 from pipelines.report.present import present
 from pipelines.storage import objects
@@ -40,8 +40,8 @@ class Options(TrainOptions):
     """Pieces of noise in an image; 0 for none."""
     digits_on_top: bool = False
     """Write the digits over the noise, and not the noise over the digits."""
-    labels: Labels = "majority"
-    """What to tell: the digit that occurs three times, the largest, the topmost. (`multi` exists only in memory.)"""
+    labels: Literal["majority", "max", "top"] = "majority"
+    """What to tell: the digit that occurs three times, the largest, the topmost."""
 
 
 def source_of(options: Options) -> megapixel_mnist.MegapixelMNIST:

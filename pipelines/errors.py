@@ -1,5 +1,7 @@
 """Typed errors of the path from bucket to model, on the same template as `ats_core.errors`."""
 
+from typing import Any
+
 from ats_core.errors import AtsError
 
 
@@ -8,8 +10,10 @@ class ImageError(AtsError):
 
     def __init__(self, thing: str, reason: str, remedy: str, status: str = "unreadable") -> None:
         super().__init__(thing, reason, remedy)
-        self.args = (thing, reason, remedy, status)
         self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.thing, self.reason, self.remedy, self.status)
 
 
 class CatalogError(AtsError):

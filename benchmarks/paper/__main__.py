@@ -20,7 +20,7 @@ from benchmarks.paper.trials import Trial, by_row, finished, share
 from benchmarks.record import progress, record, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
-from pipelines.training.loop import usable_cores
+from pipelines.training.machine import usable_cores
 
 Experiment = Literal[
     "colon", "colon-sampling", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"

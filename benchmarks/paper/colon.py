@@ -8,7 +8,7 @@ from ats_core.recipes import Augmentation, ColonCancer, Recipe
 from benchmarks.paper.trials import Trial
 from pipelines.catalog.sources.colon_cancer import ColonCancer as Source
 from pipelines.training.options import TrainOptions
-from pipelines.training.train import Splits
+from pipelines.training.train import fold_splits
 
 FOLDS = 5
 EPOCHS = {"deep_mil": 10, "cnn": 40, "ips": 40}
@@ -95,7 +95,6 @@ def _variants(
 
 
 def _trial(row: str, recipe: Recipe, images: str, out: str, seed: int, fold: int, **options: Any) -> Trial:
-    names = [f"fold{i}" for i in range(FOLDS)]
     epochs = EPOCHS.get(options.get("model", "ats"), 70)
     return Trial(
         row=row,
@@ -110,5 +109,5 @@ def _trial(row: str, recipe: Recipe, images: str, out: str, seed: int, fold: int
             images_in="memory",
             **options,
         ),
-        splits=Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],)),
+        splits=fold_splits(FOLDS, fold),
     )

@@ -3,7 +3,6 @@
 Shape suffixes: R trainings of a row, T epochs that all of them have.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -13,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines.report.drawing import png
 from pipelines.report.runs import History, RunError
 
 X = Literal["seconds", "epoch", "updates"]
@@ -148,10 +148,3 @@ def _time_unit(curves: Mapping[str, Curve]) -> tuple[int, str]:
 def _spread(values: Sequence[float] | np.ndarray) -> float:
     """Largest over smallest; 1 where a logarithm does not exist: a loss less an entropy term can be negative."""
     return max(values) / min(values) if min(values) > 0 else 1.0
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()

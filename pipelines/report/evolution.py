@@ -7,15 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from ats_core.geometry import CellGrid
 from pipelines.catalog.schema import Box
-from pipelines.report.curves import png
+from pipelines.report.drawing import MAP_COLOURS, draw_attention, draw_boxes, draw_view, png
 from pipelines.report.runs import CatalogImage, RunError, attention_epochs, attention_maps, catalog_images, grid_of
 
-TRUTH, COLOURS = "#ffffff", "viridis"
+TRUTH = "#ffffff"
 SIDE = 1.6  # inches of a map, at 150 dpi: more pixels than any view has cells, so that no cell is lost
 EPOCHS = 7
 
@@ -65,7 +63,7 @@ def draw_evolution(
         _draw_row(line, row, images[row.image_id], shown, part)
     for axes, title in zip(panels[0], ("image", *(f"epoch {epoch}" for epoch in shown)), strict=True):
         axes.set_title(title, fontsize=9)
-    bar = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=panels, ticks=[0, 1], shrink=0.6, aspect=30, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(cmap=MAP_COLOURS), ax=panels, ticks=[0, 1], shrink=0.6, aspect=30, pad=0.01)
     bar.ax.set_yticklabels(["min", "max"], fontsize=8)
     bar.outline.set_visible(False)
     return figure
@@ -94,7 +92,9 @@ def _draw_row(line: Sequence[Axes], row: Row, image: CatalogImage, epochs: Seque
     _draw_view(line[0], image)
     line[0].set_ylabel(row.title, fontsize=9)
     for axes, epoch in zip(line[1:], epochs, strict=True):
-        _draw_map(axes, _map(row, epoch), grid, image.size)
+        a = _map(row, epoch)
+        draw_attention(axes, a, grid, image.size)
+        axes.set_xlabel(f"{effective_cells(a):,.0f} cells", fontsize=7, labelpad=2)
     y0, x0, y1, x1 = window
     for axes in line:
         axes.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[])
@@ -102,25 +102,9 @@ def _draw_row(line: Sequence[Axes], row: Row, image: CatalogImage, epochs: Seque
 
 
 def _draw_view(axes: Axes, image: CatalogImage) -> None:
-    axes.imshow(image.view, extent=(0, image.size[1], image.size[0], 0), interpolation="bilinear")
+    draw_view(axes, image.view, image.size)
     halo = [withStroke(linewidth=2, foreground="black")]  # white alone is lost on a bright tissue
-    for y0, x0, y1, x1 in image.boxes:
-        box = Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=TRUTH, linewidth=0.8, path_effects=halo)
-        axes.add_patch(box)
-
-
-def _draw_map(axes: Axes, a: np.ndarray, grid: CellGrid, size: tuple[int, int]) -> None:
-    normalised = (a - a.min()) / max(np.ptp(a), np.finfo(a.dtype).tiny)
-    axes.set_xlabel(f"{effective_cells(a):,.0f} cells", fontsize=7, labelpad=2)
-    extent = _extent(grid, size)
-    axes.imshow(normalised, extent=extent, cmap=COLOURS, vmin=0, vmax=1, interpolation="nearest")
-
-
-def _extent(grid: CellGrid, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of all cells, in pixels of the image."""
-    scale_y, scale_x = (image / view for image, view in zip(size, grid.view_size, strict=True))
-    top, left = grid.margin * scale_y, grid.margin * scale_x
-    return left, left + grid.size[1] * grid.stride * scale_x, top + grid.size[0] * grid.stride * scale_y, top
+    draw_boxes(axes, image.boxes, edgecolor=TRUTH, linewidth=0.8, path_effects=halo)
 
 
 def effective_cells(a: np.ndarray) -> float:

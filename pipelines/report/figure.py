@@ -1,16 +1,15 @@
 """The figure of a run: test images with the attention over the view, and the drawn patches boxed and beside it."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.patches import Rectangle
 
+from pipelines.report.drawing import draw_attention, draw_boxes, draw_view, png
 from pipelines.report.examples import Example
 
 DRAWN, TRUTH = "#00d5ff", "#ffffff"  # cyan and white stay apart for every kind of colour vision, also on viridis
+LINE = 1.2
 PATCHES_SHOWN = 10
 PATCHES_BOXED = 100  # a model that reads all of a grid has thousands
 
@@ -21,9 +20,7 @@ def attention_figure(examples: Sequence[Example], title: str) -> bytes:
     figure.suptitle(title)
     for example, row in zip(examples, np.atleast_1d(figure.subfigures(len(examples), 1)), strict=True):
         _draw_row(row, example)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=80)
-    return png.getvalue()
+    return png(figure, dpi=80)
 
 
 def _draw_row(row: SubFigure, example: Example) -> None:
@@ -33,36 +30,21 @@ def _draw_row(row: SubFigure, example: Example) -> None:
     view.set_title(f"{example.image_id}: {example.label}", fontsize=9)
     attention.set_title(f"said {example.prediction} ({example.probability:.2f}), {verdict}", fontsize=9)
     for axes in (view, attention):
-        axes.imshow(example.view, extent=(0, example.size[1], example.size[0], 0), interpolation="bilinear")
+        draw_view(axes, example.view, example.size)
         axes.axis("off")
-    _boxes(view, example.boxes, TRUTH)
+    draw_boxes(view, example.boxes, edgecolor=TRUTH, linewidth=LINE)
     if example.grid.n_cells > 1:
-        _overlay(attention, example)
+        draw_attention(attention, example.attention, example.grid, example.size, alpha=0.6)
+        attention.set(xlim=(0, example.size[1]), ylim=(example.size[0], 0))
     if len(example.patches):
-        _boxes(attention, _patch_boxes(example)[:PATCHES_BOXED], DRAWN)
+        draw_boxes(attention, _patch_boxes(example)[:PATCHES_BOXED], edgecolor=DRAWN, linewidth=LINE)
         _draw_patches(right, example)
-
-
-def _overlay(axes: Axes, example: Example) -> None:
-    """The attention, normalised to [0, 1] as in the paper's figures: (a - min a) / (max a - min a)."""
-    a, grid = example.attention, example.grid
-    scale_y, scale_x = (image / view for image, view in zip(example.size, grid.view_size, strict=True))
-    top, left = grid.margin * scale_y, grid.margin * scale_x
-    bottom, right = top + grid.size[0] * grid.stride * scale_y, left + grid.size[1] * grid.stride * scale_x
-    normalised = (a - a.min()) / max(np.ptp(a), np.finfo(a.dtype).tiny)
-    axes.imshow(normalised, extent=(left, right, bottom, top), cmap="viridis", alpha=0.6, vmin=0, vmax=1)
-    axes.set(xlim=(0, example.size[1]), ylim=(example.size[0], 0))
 
 
 def _patch_boxes(example: Example) -> np.ndarray:
     side = example.patches.shape[1]
     starts = example.centres - side // 2
     return np.concatenate((starts, starts + side), axis=1)
-
-
-def _boxes(axes: Axes, boxes: np.ndarray, colour: str) -> None:
-    for y0, x0, y1, x1 in boxes:
-        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.2))
 
 
 def _draw_patches(part: SubFigure, example: Example) -> None:

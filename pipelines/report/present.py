@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.report.examples import examples
 from pipelines.report.figure import attention_figure
-from pipelines.report.table import summary_table
+from pipelines.report.table import name_of, summary_table
 from pipelines.storage import objects
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import TRAIN_TEST, Splits
@@ -16,6 +16,7 @@ def present(summary: Mapping[str, Any], catalog: str, splits: Splits = TRAIN_TES
     print(summary_table([summary]), flush=True)
     directory = RunDirectory(summary["run"])
     path = directory.path("figures/attention.png")
-    title = f"{summary['task']}, {summary['model']}-{summary['n_patches']}: test error {summary['test_error']:.3f}"
-    objects.write_bytes(path, attention_figure(examples(directory, catalog, splits), title))
+    title = f"{name_of(summary)}: test error {summary['test_error']:.3f}"
+    seen = examples(directory, catalog, splits, sampling=summary["eval_sampling"])
+    objects.write_bytes(path, attention_figure(seen, title))
     print(f"figure: {path}", flush=True)

@@ -3,7 +3,8 @@
 batches        views and references stream to the trainers, never megapixels
 augment        geometry of views and centres, colour of views and patches
 read_ahead     draw cells, ask for their patches ahead of the step
-loop           what each worker runs: the step, evaluation, the history
+loop           what each worker runs: steps, evaluation, the history
+machine        what it runs on
 checkpoints    where its state is kept, by Ray Train or, without workers, by itself
 evaluate       what a model says of the test split, and where it looks
 metrics        what that is worth

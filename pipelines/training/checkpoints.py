@@ -5,7 +5,9 @@ nothing, and the loop does so itself, in the same folder.
 """
 
 import io
+import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +19,8 @@ from pipelines.storage import objects
 from pipelines.training.run_directory import RunDirectory
 
 STATE = "state.pt"
-LATEST = "checkpoints/latest.json"
+STATE_OF_AN_EPOCH = re.compile(r"epoch_\d{6,}\.pt")
+KEPT = 2  # states: should the last one be cut short, the one before is whole
 
 
 class Checkpoints(Protocol):
@@ -50,33 +53,38 @@ class OfWorkers:
 
 
 class OfJob:
-    """Kept by the loop itself. Which state is whole, a file written after it says; the one before is removed then."""
+    """Kept by the loop itself: the last states, of which the newest that is whole counts."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
 
     def save(self, row: dict[str, Any], state: Mapping[str, Any]) -> None:
-        """Write the state, then its name, and report the metrics, which the result of the run is made of."""
-        content, before = io.BytesIO(), self.directory.read(LATEST)
+        """Write the state, remove those of long ago, and report the metrics, which the result of the run is made of."""
+        content = io.BytesIO()
         torch.save(state, content)
-        objects.write_bytes(self._uri(_name(row)), content.getvalue())
-        self.directory.write(LATEST, {"checkpoint": _name(row)})
-        if before and before["checkpoint"] != _name(row):
-            objects.delete([self._uri(before["checkpoint"])])
+        objects.write_bytes(self.directory.path(f"checkpoints/{_name(row)}.pt"), content.getvalue())
+        objects.delete(self._states()[:-KEPT])
         ray.train.report(row)
 
     def restore(self, device: torch.device) -> dict[str, Any] | None:
         """What a former process wrote into the run's folder."""
-        latest = self.directory.read(LATEST)
-        if latest is None:
-            return None
-        content = io.BytesIO(objects.read_bytes(self._uri(latest["checkpoint"])))
-        state = torch.load(content, map_location=device, weights_only=True)
-        ray.train.report(state["history"][-1])  # the run may have ended with it
-        return state
+        for uri in reversed(self._states()):
+            content = io.BytesIO(objects.read_bytes(uri))
+            if zipfile.is_zipfile(content):  # its table of contents comes last, so a file that was cut has none
+                content.seek(0)
+                state = torch.load(content, map_location=device, weights_only=True)
+                ray.train.report(state["history"][-1])  # the run may have ended with it
+                return state
+            print(f"WARNING: {uri} is not whole, the state before it is taken", flush=True)
+        return None
 
-    def _uri(self, name: str) -> str:
-        return self.directory.path(f"checkpoints/{name}.pt")
+    def _states(self) -> list[str]:
+        """URIs of the states that are there, in the order of their epochs."""
+        try:
+            uris = objects.list_uris(self.directory.path("checkpoints"))
+        except FileNotFoundError:
+            return []
+        return [uri for uri in uris if STATE_OF_AN_EPOCH.fullmatch(uri.rsplit("/", 1)[-1])]
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -31,7 +31,10 @@ class Predictions:
     entropy: list[float] = field(default_factory=list)
     """Of the attention, in nats; empty for a model without cells to choose from, as all that follow."""
     on_box: list[float] = field(default_factory=list)
-    """Share of patches that hold the centre of a box; of images that have boxes, as the next two."""
+    """Share of the patches that hold the centre of a box; of images that have boxes, as the next two.
+
+    A patch without attention is not counted: a model that selects reads all and leaves most of them out.
+    """
     on_box_uniform: list[float] = field(default_factory=list)
     """The same for uniform draws, exactly: the share of cells. It is also the mass that uniform attention has there."""
     attention_on_box: list[float] = field(default_factory=list)
@@ -106,6 +109,6 @@ def _score_boxes(said: Predictions, model: PatchModel, batch: Batch, attention_B
         if len(boxes_M4):
             centres_K2 = model.grid.centres(every_cell_1K, size_2[None], model.patch_size)[0]
             holds_K = holds_a_box(centres_K2, model.patch_size, boxes_M4).float()
-            said.on_box.append(holds_K[cells_N].mean().item())
+            said.on_box.append(holds_K[cells_N[a_K[cells_N] > 0]].mean().item())
             said.on_box_uniform.append(holds_K.mean().item())
             said.attention_on_box.append((a_K * holds_K).sum().item())

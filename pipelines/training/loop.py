@@ -1,10 +1,7 @@
 """The training loop that every worker runs; the same for every model, since reading lies between two phases."""
 
-import os
-import resource
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,27 +10,26 @@ import ray.train
 import torch
 from ray.experimental.tqdm_ray import tqdm
 from ray.train.torch import get_device, prepare_model
-from torch import Generator, Tensor, distributed, nn
-from torch.optim import Adam, Optimizer
+from torch import Generator, distributed, nn
+from torch.optim import Adam
 
 from ats_core import bundle
-from ats_core.losses import attention_loss, classification_loss, inverse_prior_weights
+from ats_core.losses import inverse_prior_weights
 from ats_core.models import Model
 from ats_core.precision import has_bfloat16
 from ats_core.recipes import Recipe
 from ats_core.sampling import Sampling
+from ats_core.step import train_step
 from pipelines.job import quieten
 from pipelines.storage.patches import ImagesIn, OnError, PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
 from pipelines.training.checkpoints import Checkpoints, OfJob, OfWorkers
 from pipelines.training.evaluate import Predictions, predict
+from pipelines.training.machine import BYTES_PER_MB, machine_of, peak_memory_mb, usable_cores
 from pipelines.training.metrics import metrics
 from pipelines.training.options import Precision
 from pipelines.training.read_ahead import Request, ask, read_ahead
 from pipelines.training.run_directory import RunDirectory
-
-BYTES_PER_MB = 1e6
-FULL_PRECISION = nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +65,6 @@ def train_loop(config: dict[str, LoopConfig]) -> None:
     Worker(config["config"]).run()
 
 
-def train_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    request: Request,
-    patches: Tensor,
-    recipe: Recipe,
-    class_weights_C: Tensor | None,
-    autocast: AbstractContextManager[Any] = FULL_PRECISION,
-) -> float:
-    """One update from a batch and its patches, the forward pass in `autocast`; the loss of classification alone."""
-    labels_B = request.labels().to(patches.device)
-    with autocast:
-        output = model(request.views, request.draw, patches)
-    loss = attention_loss(output, labels_B, entropy_weight=recipe.entropy_weight, class_weights_C=class_weights_C)
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    optimizer.step()
-    return classification_loss(output, labels_B, class_weights_C).item()
-
-
 class Worker:
     """One training worker: its model, its shard, its reader, and the history of the run."""
 
@@ -109,6 +84,7 @@ class Worker:
         self.model: Model = getattr(self.trained, "module", self.trained)
         self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr, fused=True)
         bfloat16 = has_bfloat16(self.device) if config.precision == "auto" else config.precision == "bfloat16"
+        self.precision = "bfloat16" if bfloat16 else "float32"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
         self.reader = PatchReader(
             self.recipe.patch_size,
@@ -142,8 +118,8 @@ class Worker:
         shard = ray.train.get_dataset_shard("train")
         return kind(shard, self.recipe.batch_size // self.n_workers, self.config.seed)
 
-    def _train_epoch(self, batches: StreamedBatches | ResidentBatches, epoch: int) -> dict[str, float]:
-        """One pass over the shard; what it cost and what it gave."""
+    def _train_epoch(self, batches: StreamedBatches | ResidentBatches, epoch: int) -> dict[str, Any]:
+        """One pass over the shard; what it cost, on what, and what it gave."""
         self.trained.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr * (0.1 if epoch >= self.recipe.lr_drop * self.recipe.epochs else 1.0)
@@ -160,11 +136,7 @@ class Worker:
             asked = time.perf_counter()
             request.future.result()
             waited += time.perf_counter() - asked
-            patches = request.patches(self.model)
-            loss = train_step(
-                self.trained, self.optimizer, request, patches, self.recipe, self.class_weights_C, self.autocast
-            )
-            losses.append(loss * len(request.batch))
+            losses.append(self._step(request) * len(request.batch))
             n_images += len(request.batch)
         total_loss, total_images = self._sum(sum(losses), n_images)
         seconds, read = time.perf_counter() - start, self.reader.stats.since(before)
@@ -184,11 +156,29 @@ class Worker:
             "images_left_out": read.bad,
             "read_wait_s": waited,
             "peak_memory_mb": peak_memory_mb(self.device),
+            "precision": self.precision,
+            "threads": torch.get_num_threads(),
+            "machine": machine_of(self.device),
         }
 
     def _ask(self, batch: Batch, generator: Generator) -> Request:
         with self.autocast:
             return ask(self.model, self.reader, batch, self.recipe.augmentation, generator)
+
+    def _step(self, request: Request) -> float:
+        patches = request.patches(self.model)
+        return train_step(
+            self.trained,
+            self.optimizer,
+            request.views,
+            request.draw,
+            patches,
+            request.labels().to(patches.device),
+            entropy_weight=self.recipe.entropy_weight,
+            clip_norm=self.recipe.clip_norm,
+            class_weights_C=self.class_weights_C,
+            autocast=self.autocast,
+        )
 
     def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
         if self.rank:
@@ -269,21 +259,6 @@ class Worker:
         self.history = state["history"]
         if self.rank == 0:
             print(f"resumed after epoch {len(self.history)} of {self.recipe.epochs}", flush=True)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on; all of them where the system does not say."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held so far: the allocator's on an accelerator, the process's resident set otherwise.
-
-    Of the whole process: runs that follow each other in a job without workers see the peak of those before.
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / BYTES_PER_MB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_MB
 
 
 def describe(row: dict[str, Any], epochs: int) -> str:

@@ -17,7 +17,8 @@ def metrics(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, flo
 
     AUROC, the mean over the classes of each against the rest, needs an image of every class; recall one of its own.
     The ends of the intervals are `test_error_low`, `test_error_high` and so on; images are resampled, or whole groups
-    where the catalog has groups. Other randomness, of the training above all, is not in them.
+    where the catalog has groups. Other randomness, of the training above all, is not in them. A measure that no
+    resample changes, as the error of a split without one, has no interval: images alike cannot tell how far it is off.
     """
     logits_BC, labels_B = torch.tensor(predictions.logits), torch.tensor(predictions.labels)
     wrong_B = (logits_BC.argmax(-1) != labels_B).float()
@@ -31,7 +32,8 @@ def metrics(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, flo
         found["test_auroc"] = multiclass_auroc(logits_BC.softmax(-1), labels_B, len(classes)).item()
         measures["test_auroc"] = _mean_auroc(logits_BC.softmax(-1), labels_B)
     for name, (low, high) in intervals(measures, predictions.groups).items():
-        found |= {f"{name}_low": low, f"{name}_high": high}
+        if low < high:
+            found |= {f"{name}_low": low, f"{name}_high": high}
     return found | _looks(predictions)
 
 

@@ -73,12 +73,16 @@ class TrainOptions:
     """One epoch on a few images: does it run here at all?"""
 
     def __post_init__(self) -> None:
-        """Relative paths become absolute, since workers run in folders of their own."""
+        """Refuse what no run can have; relative paths become absolute, since workers run in folders of their own."""
         least = {"num_workers": 0, "epochs": 1, "n_patches": 1, "batch_size": 1, "chunk": 1}
         for name, smallest in least.items():
             if (number := getattr(self, name)) is not None and number < smallest:
                 remedy = f"Check --{name.replace('_', '-')}."
                 raise RecipeError(f"{name} {number}", f"it must be at least {smallest}", remedy)
+        for name, models in (("gated", ("deep_mil",)), ("chunk", ("deep_mil", "ips"))):
+            if getattr(self, name) and self.model not in models:
+                thing, remedy = f"--{name} with --model {self.model}", f"It is an option of {' and '.join(models)}."
+                raise RecipeError(thing, "the model has no use for it", remedy)
         for name in ("catalog", "images", "out"):
             if (uri := getattr(self, name)) is not None:
                 object.__setattr__(self, name, objects.absolute(uri))

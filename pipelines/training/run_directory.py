@@ -25,10 +25,14 @@ class RunDirectory:
         objects.write_bytes(self.path(name), json.dumps(content, indent=2).encode())
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read a JSON file; None when there is none yet."""
+        """Read a JSON file; None when there is none yet, or, with a warning, when a crash cut it short."""
         if not objects.exists(self.path(name)):
             return None
-        return json.loads(objects.read_bytes(self.path(name)))
+        try:
+            return json.loads(objects.read_bytes(self.path(name)))
+        except ValueError as error:  # of JSON, or of the encoding
+            print(f"WARNING: {self.path(name)} is taken as not written: {error}", flush=True)
+            return None
 
     def write_metrics(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Write metrics.jsonl whole, a line an epoch: buckets cannot append, and a resumed run repeats no line."""

@@ -50,6 +50,14 @@ class Splits:
 TRAIN_TEST = Splits()
 
 
+def fold_splits(folds: int, fold: int) -> Splits:
+    """One fold of a cross-validation tests, the others train; a RecipeError when there is no such fold."""
+    if not 0 <= fold < folds:
+        raise RecipeError(f"fold {fold}", f"they are numbered 0 to {folds - 1}", "Check --fold and --folds.")
+    names = [f"fold{i}" for i in range(folds)]
+    return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
+
+
 def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = TRAIN_TEST) -> dict[str, Any]:
     """Train, or go on with, the run that these settings name; its summary.
 
@@ -62,6 +70,7 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
         print(f"{directory.uri} is finished; delete it to train again", flush=True)
         return summary
     check(recipe, options)
+    counts, _ = class_counts(manifest, splits.train), class_counts(manifest, splits.test)
     print(f"run: {directory.uri}", flush=True)
     config_file = {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog, "started": time.time()}
     started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
@@ -69,7 +78,7 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     rows = datasets(catalog, splits, smoke=options.smoke)
     test = rows["test"].select_columns(["image_id", "label"]).take_all()
     shown = in_turn([row["image_id"] for row in test], [row["label"] for row in test], SHOWN)
-    config = loop_config(recipe, options, directory, class_counts(manifest, splits.train), shown)
+    config = loop_config(recipe, options, directory, counts, shown)
     last = fit(config, options, rows)
     summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
     directory.write("summary.json", summary)
@@ -146,8 +155,9 @@ def check(recipe: Recipe, options: TrainOptions) -> None:
         )
     if recipe.model == "uniform" and options.eval_sampling == "topk":
         raise RecipeError("--eval-sampling topk", "uniform attention has no top", "Choose drawn or exact.")
-    if recipe.estimator != "iid" and recipe.n_patches > model.grid.n_cells:
-        reason = f"the view has {model.grid.n_cells} cells, and each is drawn once"
+    once = recipe.estimator != "iid" or options.eval_sampling == "topk"
+    if once and recipe.n_patches > model.grid.n_cells:
+        reason = f"the view has {model.grid.n_cells} cells, and each is taken once"
         raise RecipeError(f"{recipe.n_patches} patches", reason, "Choose fewer with --n-patches, or a larger view.")
 
 

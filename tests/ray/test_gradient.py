@@ -8,19 +8,20 @@ import ray.train
 import torch
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, prepare_model
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from ats_core.losses import inverse_prior_weights
+from ats_core.recipes import Recipe
+from ats_core.step import train_step
 from pipelines.catalog.build import read_catalog
 from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import collate
-from pipelines.training.loop import train_step
 from pipelines.training.read_ahead import Request, ask
 from tests.ray.conftest import TOY
 
 
 def gradients(config: dict[str, Any], rank: int = 0, workers: int = 1) -> dict[str, dict[str, Tensor]]:
-    """For each recipe, the gradient of the loop's own `train_step` on a share of a fixed batch and a fixed draw."""
+    """For each recipe, the gradient of a training step on a share of a fixed batch and a fixed draw."""
     found = {}
     for recipe in config["recipes"]:
         torch.manual_seed(0)
@@ -31,10 +32,23 @@ def gradients(config: dict[str, Any], rank: int = 0, workers: int = 1) -> dict[s
         request = ask(model, reader, batch, recipe.augmentation, generator)
         share = torch.arange(len(batch)).chunk(workers)[rank]
         patches = request.patches(model)[share]
-        optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
-        train_step(trained, optimizer, part(request, share, reader), patches, recipe, inverse_prior_weights((3, 1)))
+        step(trained, part(request, share, reader), patches, recipe)
         found[recipe.estimator] = {name: p.grad for name, p in model.named_parameters()}
     return found
+
+
+def step(trained: nn.Module, request: Request, patches: Tensor, recipe: Recipe) -> None:
+    train_step(
+        trained,
+        torch.optim.SGD(trained.parameters(), lr=0.0),
+        request.views,
+        request.draw,
+        patches,
+        request.labels(),
+        entropy_weight=recipe.entropy_weight,
+        clip_norm=recipe.clip_norm,
+        class_weights_C=inverse_prior_weights((3, 1)),
+    )
 
 
 def part(request: Request, share: Tensor, reader: PatchReader) -> Request:

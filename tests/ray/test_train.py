@@ -7,11 +7,13 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ats_core import bundle
 from ats_core.errors import RecipeError
@@ -29,7 +31,10 @@ SUMMARY = {
     *("task", "model", "n_patches", "seed", "test_error", "n_test", "train_loss", "ms_per_sample", "peak_memory_mb"),
     *("requests_per_image", "mb_per_image", "wall_s", "commit"),
 }
-COLUMNS = {"estimator", "entropy_weight", "eval_sampling", "view_size", "train_splits", "test_splits", "updates"}
+COLUMNS = {
+    *("estimator", "entropy_weight", "eval_sampling", "view_size", "train_splits", "test_splits", "updates"),
+    *("precision", "threads", "machine"),
+}
 FILES = {"config.json", "metrics.jsonl", "summary.json", "checkpoints", "model", "figures", "attention"}
 
 
@@ -75,18 +80,22 @@ def test_a_run_leaves_a_run_directory(summary: dict[str, Any], toy_catalog: str)
 
 
 def test_without_workers_the_numbers_are_the_same_and_an_interrupted_run_goes_on(
-    summary: dict[str, Any], options: TrainOptions, toy_catalog: str, tmp_path: Path
+    request: pytest.FixtureRequest, summary: dict[str, Any], options: TrainOptions, toy_catalog: str, tmp_path: Path
 ) -> None:
     """What cannot be written at the end interrupts it: a folder lies in the way."""
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(summary["threads"])  # sums of other parts round otherwise
     options = replace(options, out=str(tmp_path), num_workers=0, eval_every=5)
     run = tmp_path / run_name(options.recipe(TOY), options, toy_catalog, TRAIN_TEST)
     (run / "predictions.json").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         train(TOY, options, toy_catalog)
-    assert [path.name for path in (run / "checkpoints").glob("*.pt")] == ["epoch_000010.pt"]
+    states = sorted((run / "checkpoints").glob("*.pt"))
+    assert [path.name for path in states] == ["epoch_000005.pt", "epoch_000010.pt"]
     before = rows_of(str(run))
     (run / "predictions.json").rmdir()
     ours = train(TOY, options, toy_catalog)
+    assert ours["threads"] == summary["threads"]
     rows = rows_of(ours["run"])
     assert rows[:10] == before
     for measure in ("train_loss", "test_loss", "test_error", "updates"):
@@ -181,8 +190,9 @@ def test_a_batch_that_does_not_divide_is_refused(toy_catalog: str, tmp_path: Pat
 
 
 def test_a_split_without_images_is_refused(toy_catalog: str, tmp_path: Path) -> None:
-    with pytest.raises(CatalogError, match="validation"):
-        train(TOY, TrainOptions(out=str(tmp_path)), toy_catalog, Splits(train=("validation",)))
+    for splits in (Splits(train=("validation",)), Splits(test=("validation",))):
+        with pytest.raises(CatalogError, match="validation"):
+            train(TOY, TrainOptions(out=str(tmp_path)), toy_catalog, splits)
 
 
 def test_everything_in_a_bucket_and_the_same_numbers(

@@ -18,7 +18,7 @@ def failed(wanted: ByteRange, network: Network = DEFAULT, counters: Counters | N
     """The error of a fetch, whose reason names the range."""
     error = fetch([wanted], counters or Counters(), network)[0].exception(60)
     assert isinstance(error, ImageError)
-    assert error.args[1].startswith(str(wanted))
+    assert error.reason.startswith(str(wanted))
     return error
 
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torch.optim import SGD
 
 from ats_core.recipes import Augmentation, Recipe
+from ats_core.step import train_step
 from pipelines.errors import ImageError
 from pipelines.storage.patches import ImageRef, PatchReader
 from pipelines.training.batches import Batch
 from pipelines.training.evaluate import predict
-from pipelines.training.loop import train_step
 from pipelines.training.read_ahead import Request, ask
 
 RECIPE = Recipe(
@@ -45,17 +46,23 @@ def asked(batch: Batch, reader: PatchReader) -> tuple[torch.nn.Module, Request]:
     return model, ask(model, reader, batch, Augmentation(), torch.Generator().manual_seed(0))
 
 
+def step(model: torch.nn.Module, request: Request, patches: Tensor, lr: float) -> float:
+    optimizer = SGD(model.parameters(), lr=lr)
+    views, draw, labels_B = request.views, request.draw, request.labels()
+    return train_step(model, optimizer, views, draw, patches, labels_B, entropy_weight=0.01, clip_norm=1.0)
+
+
 def test_a_step_is_that_of_the_others(tmp_path: Path) -> None:
     batch = batch_of(tmp_path, gone=2)
     model, request = asked(batch, PatchReader(16, on_error="skip"))
     assert request.labels().tolist() == [0, 1, -1, 1]
     patches, rows = request.patches(model), [0, 1, 3]
-    loss = train_step(model, SGD(model.parameters(), lr=0.0), request, patches, RECIPE, None)
+    loss = step(model, request, patches, lr=0.0)
     draw = {name: getattr(request.draw, name)[rows] for name in ("cells", "proposal", "weights", "undrawn")}
     read = PatchReader(16).submit(batch.select(rows).images, request.centres[rows])
     alone = replace(request, batch=batch.select(rows), views=request.views[rows], future=read)
     alone = replace(alone, draw=replace(request.draw, **draw))
-    assert train_step(model, SGD(model.parameters(), lr=0.0), alone, patches[rows], RECIPE, None) == pytest.approx(loss)
+    assert step(model, alone, patches[rows], lr=0.0) == pytest.approx(loss)
 
 
 def test_a_batch_of_which_nothing_is_read_moves_nothing(tmp_path: Path) -> None:
@@ -63,7 +70,7 @@ def test_a_batch_of_which_nothing_is_read_moves_nothing(tmp_path: Path) -> None:
     model, request = asked(batch, PatchReader(16, on_error="skip"))
     before = [parameter.clone() for parameter in model.parameters()]
     patches = request.patches(model)
-    assert train_step(model, SGD(model.parameters(), lr=1.0), request, patches, RECIPE, None) == 0
+    assert step(model, request, patches, lr=1.0) == 0
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
 

@@ -81,3 +81,12 @@ def test_parts_of_several_workers_add_up_and_json_keeps_what_metrics_need() -> N
     assert metrics(parts, CLASSES) == metrics(whole, CLASSES) == metrics(Predictions(**parts.to_json()), CLASSES)
     assert set(parts.maps) == {"0", "2"}
     assert "maps" not in parts.to_json()
+
+
+def test_what_no_resample_changes_has_no_interval() -> None:
+    labels = [i % 3 for i in range(30)]
+    right, wrong = metrics(said(labels, labels), CLASSES), metrics(said(labels, [(c + 1) % 3 for c in labels]), CLASSES)
+    assert (right["test_error"], right["test_auroc"], wrong["test_error"]) == (0, 1, 1)
+    for found in (right, wrong):
+        assert not any(name.startswith("test_error_") for name in found)
+    assert "test_auroc_low" not in right

@@ -1,13 +1,18 @@
 """What the options make of a recipe, for every model."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from ats_core.errors import RecipeError
 from ats_core.recipes import MODELS, ColonCancer, GermanSigns
+from jobs.train_colon_cancer import check_folds
+from pipelines.catalog.schema import Manifest
+from pipelines.errors import CatalogError
 from pipelines.training.options import TrainOptions
-from pipelines.training.train import check
+from pipelines.training.train import Splits, check, class_counts, fold_splits
 
 
 def test_every_model_can_be_chosen() -> None:
@@ -50,3 +55,46 @@ def test_uniform_attention_has_no_top() -> None:
     options = TrainOptions(model="uniform", eval_sampling="topk")
     with pytest.raises(RecipeError, match="no top"):
         check(options.recipe(ColonCancer()), options)
+
+
+def test_the_top_has_each_cell_once() -> None:
+    options = TrainOptions(estimator="iid", n_patches=10_001)
+    check(options.recipe(ColonCancer()), options)
+    options = replace(options, eval_sampling="topk")
+    with pytest.raises(RecipeError, match="cells, and each is taken once"):
+        check(options.recipe(ColonCancer()), options)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_options_that_a_model_has_no_use_for_are_refused(model: str) -> None:
+    for option, models in (({"gated": True}, {"deep_mil"}), ({"chunk": 8}, {"deep_mil", "ips"})):
+        if model in models:
+            TrainOptions(model=model, **option)
+        else:
+            with pytest.raises(RecipeError, match=f"with --model {model}"):
+                TrainOptions(model=model, **option)
+
+
+def test_one_fold_tests_and_the_others_train() -> None:
+    assert fold_splits(3, 1) == Splits(train=("fold0", "fold2"), test=("fold1",))
+    for fold in (-1, 3):
+        with pytest.raises(RecipeError, match="0 to 2"):
+            fold_splits(3, fold)
+
+
+def test_a_split_without_a_labelled_image_is_refused() -> None:
+    rows = [{"split": "train", "label": 0}, {"split": "test", "label": -1}]
+    counts = tuple({"images": 3, "status": "ok", "layout": "png"} | row for row in rows)
+    manifest = Manifest(source="", classes=("no", "yes"), view_size=(2, 2), created_by="a test", counts=counts)
+    assert class_counts(manifest, ("train",)) == (3, 0)
+    with pytest.raises(CatalogError, match=r"\['test'\]"):
+        class_counts(manifest, ("test",))
+
+
+def test_folds_are_those_of_the_catalog(tmp_path: Path) -> None:
+    counts = tuple({"split": f"fold{i}", "label": 0, "images": 1, "status": "ok", "layout": ""} for i in range(4))
+    manifest = Manifest(source="", classes=("no", "yes"), view_size=(2, 2), created_by="a test", counts=counts)
+    manifest.write(str(tmp_path))
+    check_folds(str(tmp_path), 4)
+    with pytest.raises(CatalogError, match="4 folds, not 5"):
+        check_folds(str(tmp_path), 5)
