@@ -16,9 +16,9 @@ _AS_IT_IS = nullcontext()  # it has no state, so that all calls can share it
 def train_step(
     model: nn.Module,
     optimizer: Optimizer,
-    views: Float[Tensor, "B C h w"],
+    views: Float[Tensor, "B channels h w"],
     draw: Draw,
-    patches: Float[Tensor, "B N C P P"],
+    patches: Float[Tensor, "B N channels P P"],
     labels_B: Int[Tensor, " B"],
     *,
     entropy_weight: float,
