@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 def record(name: str, result: Mapping[str, Any], *, rows: Sequence[Mapping[str, Any]] = (), to: Path = RESULTS) -> None:
     """Print `result` as a line of JSON; write it to `to`/`name`.json with commit, machine, command, date and `rows`."""
-    command = shlex.join(["python", *sys.orig_argv[1:]])
+    own = (Path(word).name if Path(word).is_absolute() else word for word in sys.orig_argv[1:])  # no one else's paths
+    command = shlex.join(["python", *own])
     date = datetime.now(UTC).isoformat(timespec="seconds")
     origin = {"commit": commit(), "machine": machine(), "command": command, "date": date}
     to.mkdir(parents=True, exist_ok=True)
