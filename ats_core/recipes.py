@@ -181,7 +181,7 @@ class MegapixelMNIST(Recipe):
     """Digits among noise in 1500 x 1500: which one occurs three times (paper, section 4.2 and suppl. H.1).
 
     Expected: error about .2 with 5 patches, falling to a tenth of the CNN's with 50; 500 epochs of 5,000 images. Cost:
-    about 25 ms of a core an image and epoch with 10 patches (docs/results.md); a smaller `--side` learns in minutes.
+    about 35 ms of a core an image and epoch with 10 patches (docs/results.md); a smaller `--side` learns in minutes.
 
         jobs/train_megapixel_mnist.py --mnist DIR
     """

@@ -105,18 +105,18 @@ def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
     name, runs = f"paper_{experiment.replace('-', '_')}", figures.finished(trials)
     if experiment in ("mnist", "mnist-estimators", "colon-estimators"):
         print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x="seconds"))
-    if experiment == "mnist":
+    if experiment == "mnist" and "ATS-10" in dict(runs):
         print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))
-    if experiment in ("colon", "colon-entropy"):
-        first = [(row, run) for row, run in runs if "-seed0-" in run and _has_cells(row)]
-        of_rows = list({row: (row, run) for row, run in reversed(first)}.values())[::-1]
+    if experiment in ("colon", "colon-entropy") and (of_rows := figures.finished(one_a_row(trials))):
         print(figures.evolution_of_settings(f"{name}_attention", of_rows, figures.shown(of_rows[0][1])[1]))
-        print(figures.agreement_table(of_rows))
+        if len(of_rows) > 1:
+            print(figures.agreement_table(of_rows))
 
 
-def _has_cells(row: str) -> bool:
-    """Whether the models of a row attend to the cells of a view, so that their maps can be compared."""
-    return not row.startswith(("U-", "CNN", "Deep MIL", "IPS"))
+def one_a_row(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials of attention sampling on the first seed and split: their maps are of the same images and cells."""
+    seed, splits = trials[0].options.seed, trials[0].splits
+    return [t for t in trials if (t.options.model, t.options.seed, t.splits) == ("ats", seed, splits)]
 
 
 def main(options: Options) -> None:

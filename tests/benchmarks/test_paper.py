@@ -7,7 +7,7 @@ import pytest
 
 from ats_core.recipes import MegapixelMNIST
 from benchmarks.paper import colon, mnist
-from benchmarks.paper.__main__ import Options, tabulated, trials_of
+from benchmarks.paper.__main__ import Options, one_a_row, tabulated, trials_of
 from benchmarks.paper.trials import Trial, by_row, share
 
 
@@ -40,6 +40,11 @@ def test_variants_differ_in_what_their_rows_name_alone(experiment: str) -> None:
     assert all(place == places[0] for place in places)
     settings = [repr((found[0].recipe, found[0].options)) for found in by_name.values()]
     assert len(set(settings)) == len(settings)
+
+
+def test_maps_are_compared_between_rows_of_attention_sampling_alone() -> None:
+    assert [trial.row for trial in one_a_row(trials("colon", runs=2))] == ["ATS-10", "ATS-50"]
+    assert [trial.row for trial in one_a_row(trials("colon-entropy", runs=2))] == list(colon.ENTROPY)
 
 
 def test_rows_can_be_chosen() -> None:
