@@ -31,6 +31,8 @@ class Augmentation:
     """I becomes a I with a in 1 +- this."""
     brightness: float = 0.0
     """I becomes I + b with b in +- this, in units of the full range."""
+    stain: float = 0.0
+    """The density of each stain of a histological image is multiplied by a factor in 1 +- this (`pixels.STAINS`)."""
     probability: float = 0.8
     """How often an image is shifted, and how often its colour is changed."""
 

@@ -28,6 +28,8 @@ class Frame:
     """bool: up-down, left-right, along the diagonal."""
     contrast_B: Tensor
     brightness_B: Tensor
+    stain_B3: Tensor | None = None
+    """A factor of each stain's density; None where stains stay as they are, which costs nothing."""
 
     @classmethod
     def draw(
@@ -46,17 +48,22 @@ class Frame:
         furthest_B2 = augmentation.shift * torch.tensor(view_size) / sizes_B2
         shift_B2 = (_symmetric(n, 2, generator=generator) * furthest_B2).round().long()
         contrast_B, brightness_B = _symmetric(2, n, generator=generator) * coloured
+        mirror_B3 = (torch.rand(n, 3, generator=generator) < 0.5) & augmentation.flip
+        stain_B3 = None
+        if augmentation.stain:
+            stain_B3 = 1 + augmentation.stain * _symmetric(n, 3, generator=generator) * coloured[:, None]
         return cls(
             shift_B2=shift_B2 * shifted[:, None],
-            mirror_B3=(torch.rand(n, 3, generator=generator) < 0.5) & augmentation.flip,
+            mirror_B3=mirror_B3,
             contrast_B=1 + augmentation.contrast * contrast_B,
             brightness_B=augmentation.brightness * brightness_B,
+            stain_B3=stain_B3,
         )
 
     @property
-    def colours(self) -> dict[str, Tensor]:
-        """Contrast and brightness, as `Standardise` takes them."""
-        return {"contrast_B": self.contrast_B, "brightness_B": self.brightness_B}
+    def colours(self) -> dict[str, Tensor | None]:
+        """The changes of colour, as `Standardise` takes them."""
+        return {"stain_B3": self.stain_B3, "contrast_B": self.contrast_B, "brightness_B": self.brightness_B}
 
     def views(self, views_BChw: Tensor) -> Tensor:
         """Standardised views in the frame; zero, the mean colour, where the image does not reach."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ats_core.pixels import Standardise
+from ats_core.pixels import STAINS, Standardise, restain
 
 MEAN, STD = (0.5, 0.25, 0.75), (0.2, 0.1, 0.4)
 
@@ -74,3 +74,19 @@ def test_its_constants_travel_with_the_weights() -> None:
 def test_refuses_a_mask_of_another_shape() -> None:
     with pytest.raises(TypeError):
         Standardise(MEAN, STD)(pixels(1, 2, 4, 4, 3), torch.ones(1, 4, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("stain", range(3))
+def test_a_stains_factor_changes_the_density_of_that_stain_alone(stain: int) -> None:
+    """A pixel of one pure stain: its density in each colour is multiplied when that stain's is, and else it stays."""
+    density_3 = 0.7 * torch.tensor(STAINS[stain])
+    factors_B3 = torch.full((3, 3), 1.0).fill_diagonal_(1.3)
+    changed_BHW3 = restain(torch.exp(-density_3).expand(3, 2, 2, 3), factors_B3)
+    expected_B3 = torch.where(torch.arange(3)[:, None] == stain, 1.3, 1.0) * density_3
+    torch.testing.assert_close(-changed_BHW3.log(), expected_B3[:, None, None].expand(3, 2, 2, 3), atol=1e-5, rtol=0)
+
+
+def test_stains_of_the_same_density_leave_8_bit_pixels_as_they_are_above_black() -> None:
+    stored = pixels(2, 3, 4, 4, 3).clamp_min(1)
+    standardise = Standardise(MEAN, STD)
+    torch.testing.assert_close(standardise(stored, stain_B3=torch.ones(2, 3)), standardise(stored), atol=1e-4, rtol=0)

@@ -1,5 +1,7 @@
 """Geometry is augmented on the view and the centres alone: what is read must be what the frame shows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -75,6 +77,18 @@ def test_colours_stay_within_their_bounds() -> None:
     assert 1.15 < frame.contrast_B.max() <= 1.2
     assert frame.brightness_B.abs().max() <= 0.1
     assert (frame.contrast_B == 1).float().mean() == pytest.approx(0.2, abs=0.05)
+
+
+def test_stains_change_where_asked_and_leave_all_else_of_a_frame_as_it_was() -> None:
+    colours = Augmentation(flip=True, contrast=0.2, brightness=0.1, probability=0.8)
+    plain, stained = frame_of(colours, 1000, 0), frame_of(replace(colours, stain=0.3), 1000, 0)
+    assert plain.stain_B3 is None
+    assert stained.stain_B3 is not None
+    assert torch.equal(plain.mirror_B3, stained.mirror_B3)
+    assert torch.equal(plain.contrast_B, stained.contrast_B)
+    assert 0.7 <= stained.stain_B3.min() < 0.71
+    assert 1.29 < stained.stain_B3.max() <= 1.3
+    assert (stained.stain_B3 == 1).all(1).float().mean() == pytest.approx(0.2, abs=0.05)
 
 
 def test_mirroring_along_the_diagonal_needs_squares() -> None:
