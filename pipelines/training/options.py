@@ -13,6 +13,9 @@ from pipelines.storage.patches import ImagesIn, OnError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+OF_RECIPE = ("model", "n_patches", "patch_size", "estimator", "epochs", "batch_size", "lr", "entropy_weight", "chunk")
+"""Options that replace the recipe's setting of that name."""
+
 
 def default_out() -> str:
     """`runs` here; in the home folder when this one is a copy that Ray made for a job, and will delete."""
@@ -35,6 +38,8 @@ class TrainOptions:
     """Attention sampling; uniform sampling; Deep MIL on a grid; a CNN on the view; iterative patch selection."""
     n_patches: int | None = None
     """Patches read and classified for each image, N; kept by `ips`; of no use to `deep_mil` (all) and `cnn` (none)."""
+    patch_size: int | None = None
+    """Side of a patch, in pixels of the full image; the task's own when not given."""
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
     epochs: int | None = None
@@ -74,7 +79,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have; relative paths become absolute, since workers run in folders of their own."""
-        least = {"num_workers": 0, "epochs": 1, "n_patches": 1, "batch_size": 1, "chunk": 1}
+        least = {"num_workers": 0, "epochs": 1, "n_patches": 1, "patch_size": 1, "batch_size": 1, "chunk": 1}
         for name, smallest in least.items():
             if (number := getattr(self, name)) is not None and number < smallest:
                 remedy = f"Check --{name.replace('_', '-')}."
@@ -89,8 +94,7 @@ class TrainOptions:
 
     def recipe(self, recipe: Recipe) -> Recipe:
         """The task's recipe with what the user has set."""
-        names = ("model", "n_patches", "estimator", "epochs", "batch_size", "lr", "entropy_weight", "chunk")
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given = {name: value for name in OF_RECIPE if (value := getattr(self, name)) is not None}
         if self.model != "ats":
             given = {"entropy_weight": 0.0} | given  # it keeps draws exploring, and they do not draw by attention
         if self.model == "deep_mil":

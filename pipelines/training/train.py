@@ -163,8 +163,9 @@ def check(recipe: Recipe, options: TrainOptions) -> None:
 
 def run_name(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits) -> str:
     """A name that is readable, and unique to the settings: Ray Train resumes whatever has the same name."""
-    shared = {field.name: getattr(options, field.name) for field in fields(TrainOptions)}
-    settings = shared | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
+    every = ((field.name, getattr(options, field.name)) for field in fields(TrainOptions))
+    given = {name: value for name, value in every if value is not None}  # so that a new option renames no older run
+    settings = given | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return f"{recipe.task}-{recipe.model}-{recipe.n_patches}-seed{options.seed}-{digest}"
 

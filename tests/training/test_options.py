@@ -36,9 +36,14 @@ def test_options_of_deep_mil_reach_it() -> None:
     assert (recipe.gated, recipe.chunk) == (True, 7)
 
 
+def test_the_patch_size_is_the_tasks_unless_given() -> None:
+    assert TrainOptions().recipe(ColonCancer()).patch_size == 27
+    assert TrainOptions(patch_size=50).recipe(ColonCancer()).patch_size == 50
+
+
 def test_none_is_too_few_except_of_workers() -> None:
     assert TrainOptions(num_workers=0).num_workers == 0
-    for name in ("epochs", "n_patches", "batch_size", "chunk"):
+    for name in ("epochs", "n_patches", "patch_size", "batch_size", "chunk"):
         with pytest.raises(RecipeError, match=f"Check --{name.replace('_', '-')}"):
             TrainOptions(**{name: 0})
     with pytest.raises(RecipeError, match="--num-workers"):
