@@ -39,7 +39,7 @@ def name_of(summary: Mapping[str, Any]) -> str:
 
 def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
     """A column a run, a row a measure, in units; the 95 % interval below a measure that has one."""
-    recalls = [(f"recall {name[7:]}", name, ".3f") for name in summaries[0] if name.startswith("recall_")]
+    recalls = [(f"recall {name[7:]}", name, ".3f") for name in recalls_of(summaries[0])]
     lines = [_line("", [name_of(summary) for summary in summaries])]
     for title, key, form in (*ROWS, *recalls, *MORE_ROWS):
         for row, cell in ((title, _value), ("  95 % interval", _interval)):
@@ -47,6 +47,12 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
             if any(cells):
                 lines.append(_line(row, [cell or "-" for cell in cells]))
     return "\n".join(lines)
+
+
+def recalls_of(summary: Mapping[str, Any]) -> list[str]:
+    """The names of the recalls, without the ends of their intervals."""
+    ends = {f"{name}_{end}" for name in summary for end in ("low", "high")}
+    return [name for name in summary if name.startswith("recall_") and name not in ends]
 
 
 def _line(title: str, cells: Sequence[str]) -> str:

@@ -52,9 +52,10 @@ def resample(groups: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
         yield counts_RG[:, group_of_B]
 
 
-def mean_of(values_B: Tensor) -> Measure:
-    """The mean of a value an image, as a measure."""
-    return lambda counts_RB: counts_RB @ values_B.double() / counts_RB.sum(1)
+def mean_of(values_B: Tensor, of_B: Bool[Tensor, " B"] | None = None) -> Measure:
+    """The mean of a value an image, over the images `of_B` or all, as a measure; needs one of them."""
+    among_B = torch.ones_like(values_B) if of_B is None else of_B
+    return lambda counts_RB: counts_RB @ (values_B * among_B).double() / (counts_RB @ among_B.double())
 
 
 def auroc_of(scores_B: Float[Tensor, " B"], positive_B: Bool[Tensor, " B"]) -> Measure:

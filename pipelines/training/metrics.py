@@ -13,7 +13,7 @@ from pipelines.training.evaluate import Predictions
 
 
 def metrics(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, float]:
-    """Error, loss and AUROC with their 95 % intervals, recall a class, and where the model looked.
+    """Error, loss, AUROC and the recall of each class with their 95 % intervals, and where the model looked.
 
     AUROC, the mean over the classes of each against the rest, needs an image of every class; recall one of its own.
     The ends of the intervals are `test_error_low`, `test_error_high` and so on; images are resampled, or whole groups
@@ -27,7 +27,10 @@ def metrics(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, flo
     found = {"test_error": wrong_B.mean().item(), "test_loss": loss_B.mean().item(), "n_test": len(labels_B)}
     counts_C = torch.bincount(labels_B, minlength=len(classes))
     recall_C = multiclass_recall(logits_BC, labels_B, len(classes), average="none")
-    found |= {f"recall_{name}": recall_C[c].item() for c, name in enumerate(classes) if counts_C[c]}
+    for c, name in enumerate(classes):
+        if counts_C[c]:
+            found[f"recall_{name}"] = recall_C[c].item()
+            measures[f"recall_{name}"] = mean_of(1 - wrong_B, labels_B == c)
     if (counts_C > 0).all():
         found["test_auroc"] = multiclass_auroc(logits_BC.softmax(-1), labels_B, len(classes)).item()
         measures["test_auroc"] = _mean_auroc(logits_BC.softmax(-1), labels_B)

@@ -45,6 +45,20 @@ def test_intervals_hold_what_they_are_of() -> None:
         assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
 
 
+def test_the_recall_of_the_only_class_is_what_its_error_leaves() -> None:
+    found = metrics(said([1] * 40, [1] * 30 + [0] * 10), CLASSES)
+    assert found["recall_red"] == pytest.approx(0.75)
+    assert found["recall_red_low"] == pytest.approx(1 - found["test_error_high"])
+    assert found["recall_red_high"] == pytest.approx(1 - found["test_error_low"])
+
+
+def test_the_interval_of_a_recall_is_over_the_images_of_its_class() -> None:
+    labels, winners = [0] * 40 + [1] * 4000, [0] * 20 + [1] * 20 + [1] * 4000
+    found = metrics(said(labels, winners), CLASSES)
+    assert found["recall_none_high"] - found["recall_none_low"] == pytest.approx(4 * 0.5 / 40**0.5, rel=0.15)
+    assert "recall_red_low" not in found  # every resample has it at 1
+
+
 def test_intervals_widen_where_the_images_of_a_group_are_alike() -> None:
     labels, winners = [0] * 30 + [1] * 30, [0] * 20 + [1] * 30 + [0] * 10
     alone, together = said(labels, winners), said(labels, winners)

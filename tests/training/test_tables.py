@@ -49,3 +49,11 @@ def test_runs_side_by_side() -> None:
     assert cells(table, "recall positive") == ["0.900", "-"]
     assert cells(table, "attention on boxes") == ["0.800", "-"]
     assert "AUROC" not in table
+
+
+def test_a_recall_has_its_interval_below() -> None:
+    ends = {"recall_positive_low": 0.8, "recall_positive_high": 1.0}
+    lines = summary_table([summary(0.1, recall_positive=0.9, **ends)]).splitlines()
+    below = next(i for i, line in enumerate(lines) if line.startswith("recall positive")) + 1
+    assert lines[below].split() == ["95", "%", "interval", "0.800", "to", "1.000"]
+    assert sum("recall" in line for line in lines) == 1
