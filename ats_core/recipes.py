@@ -203,7 +203,33 @@ class MegapixelMNIST(Recipe):
     std: tuple[float, ...] = (1.0,)
 
 
-RECIPES = {recipe.task: recipe for recipe in (SpeedLimits, RoadScenes, GermanSigns, ColonCancer, MegapixelMNIST)}
+@dataclass(frozen=True, kw_only=True)
+class OwnImages(Recipe):
+    """Your own images with a label each: what decides has some 20 to 100 pixels, and shows in a view of 256 x 256.
+
+    Smaller things need a larger `--view-size` and a smaller `--patch-size`. Classes come from the catalog, and so do
+    the colours that pixels are standardised by (`pipelines.catalog.statistics`).
+
+        jobs/train_images.py --images s3://bucket/prefix --labels labels.csv
+    """
+
+    task: str = "images"
+    classes: tuple[str, ...] = ("negative", "positive")
+    view_size: tuple[int, int] = (256, 256)
+    patch_size: int = 100
+    attention: str = "pooled"
+    features: str = "resnet8"
+    mil_grid: tuple[int, int] = (10, 10)
+    epochs: int = 50
+    batch_size: int = 16
+    lr_drop: float = 0.8
+    balance_classes: bool = True
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(contrast=0.2, brightness=0.1))
+
+
+RECIPES = {
+    recipe.task: recipe for recipe in (SpeedLimits, RoadScenes, GermanSigns, ColonCancer, MegapixelMNIST, OwnImages)
+}
 
 
 def lookup(name: str, table: Mapping[str, T], kind: str) -> T:

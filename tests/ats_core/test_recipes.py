@@ -12,7 +12,14 @@ from ats_core.features import LeNet
 from ats_core.losses import attention_loss
 from ats_core.recipes import MODELS, RECIPES, Augmentation, ColonCancer, MegapixelMNIST, Recipe, SpeedLimits
 
-GRIDS = {"speed_limits": 192, "road_scenes": 192, "gtsdb": 170, "colon_cancer": 2500, "megapixel_mnist": 900}
+GRIDS = {
+    "speed_limits": 192,
+    "road_scenes": 192,
+    "gtsdb": 170,
+    "colon_cancer": 2500,
+    "megapixel_mnist": 900,
+    "images": 100,
+}
 PAPER = {
     "speed_limits": (SpeedLimits, 1645),
     "colon_cancer": (ColonCancer, 10_000),
@@ -33,7 +40,7 @@ def test_the_papers_tasks_have_its_number_of_cells(task: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["deep_mil", "ips"])
-def test_patches_of_the_grid_are_those_of_the_paper(recipe: Recipe, name: str) -> None:
+def test_patches_of_the_grid_are_those_of_the_task(recipe: Recipe, name: str) -> None:
     model = replace(recipe, model=name).build()
     assert model.grid.n_cells == GRIDS[recipe.task]
     cells = model.propose(torch.zeros(1, recipe.channels, *recipe.view_size)).cells
