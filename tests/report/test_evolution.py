@@ -15,6 +15,7 @@ from PIL import Image
 from ats_core.errors import GeometryError
 from ats_core.recipes import ColonCancer, Recipe, SpeedLimits
 from benchmarks.paper.figures import agreement_table, evolution_of_images, evolution_of_settings
+from benchmarks.paper.hardest import hardest
 from pipelines.catalog.schema import BOX_SIDES, SCHEMA, Manifest
 from pipelines.errors import CatalogError
 from pipelines.report.agreement import agreement, final_maps
@@ -234,3 +235,16 @@ def test_the_pictures_and_the_table_of_a_paper(tmp_path: Path, run: str, catalog
         ["N=50", "N=5", "#2"],
     ]
     assert lines[1].split()[-3:] == ["1", "1", "2"]
+
+
+def test_the_hardest_images_are_wrong_on_average_over_their_trainings(tmp_path: Path, catalog: str) -> None:
+    """b is right in one training and more wrong in the other; c is right by a little in its only one."""
+    said = {
+        "one": {"image_ids": ["a", "b"], "labels": [1, 0], "logits": [[0.0, np.log(1 / 9)], [np.log(3), 0.0]]},
+        "two": {"image_ids": ["b", "c"], "labels": [0, 1], "logits": [[0.0, np.log(19)], [0.0, 0.1]]},
+    }
+    for name, predictions in said.items():
+        RunDirectory(write_run(str(tmp_path / name), catalog)).write("predictions.json", predictions)
+    rows = hardest([(name, str(tmp_path / name)) for name in said])
+    assert [tuple(row.values()) for row in rows] == [("a", "yes", 2, 0.1, 1), ("b", "no", 0, 0.4, 2)]
+    assert hardest([]) == []
