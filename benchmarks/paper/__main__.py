@@ -94,11 +94,18 @@ def tabulated(
         line: dict[str, Any] = {"row": name, "runs": len(runs), "updates": updates}
         for title, key in MEASURES.items():
             values = [of_run[key] for of_run in means if key in of_run]
-            line[title] = "{:.3f} +- {:.3f}".format(*mean_and_error(values)) if values else "-"
+            line[title] = _text(values)
         if paper:
             line["paper: train loss"], line["test error "] = paper.get(name, ("-", "-"))
         lines.append(line)
     return lines
+
+
+def _text(values: Sequence[float]) -> str:
+    """Mean and standard error; one value has no error to show."""
+    if len(values) > 1:
+        return "{:.3f} +- {:.3f}".format(*mean_and_error(values))
+    return f"{values[0]:.3f}" if values else "-"
 
 
 def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
