@@ -5,7 +5,7 @@ python -m benchmarks.paper colon --images DIR --share 1/2 & python -m benchmarks
 python -m benchmarks.paper colon --images DIR --show --record --figures
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -130,6 +130,10 @@ def one_a_row(trials: Sequence[Trial]) -> list[Trial]:
     return [t for t in trials if (t.options.model, t.options.seed, t.splits) == ("ats", seed, splits)]
 
 
+def _progress(trials: Sequence[Trial]) -> Iterator[Trial]:
+    return progress(trials, lambda trial: f"{trial.row}, seed {trial.options.seed}")
+
+
 def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
     trials = trials_of(options)
@@ -137,9 +141,9 @@ def main(options: Options) -> None:
     connect()
     again = options.experiment == "colon-sampling"
     if not options.show and not again:
-        for trial in progress(share(trials, options.share), lambda trial: f"{trial.row}, seed {trial.options.seed}"):
+        for trial in _progress(share(trials, options.share)):
             trial.run()
-    rows = list(tested(trials) if again else finished(trials))
+    rows = list(tested(_progress(trials)) if again else finished(trials))
     paper = colon.PAPER if options.experiment == "colon" else None
     lines = tabulated(rows, len({trial.splits for trial in trials}), paper)
     if lines:
