@@ -1,7 +1,7 @@
 """The training loop that every worker runs; the same for every model, since reading lies between two phases."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ class LoopConfig:
     """Whether an accelerator is left alone where there is one."""
     progress_every_s: float
     """Seconds between two states of the progress bar."""
+    observe: Callable[[Mapping[str, Any]], None] | None = None
+    """Told an epoch's row when it is trained, and again when it is tested and its state is kept."""
 
 
 def train_loop(config: dict[str, LoopConfig]) -> None:
@@ -106,6 +108,7 @@ class Worker:
         for epoch in range(len(self.history), self.recipe.epochs):
             row = {"epoch": epoch + 1, **self._train_epoch(batches, epoch)}
             self.history.append(row)
+            self._observe(row)
             last = epoch + 1 == self.recipe.epochs
             if last or (epoch + 1) % self.config.eval_every == 0:
                 row |= self._evaluate(epoch + 1)
@@ -249,6 +252,11 @@ class Worker:
         self.directory.write_model(bundle.dumps(self.model, self.recipe))
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "history": self.history}
         self.checkpoints.save(row, state)
+        self._observe(row)
+
+    def _observe(self, row: dict[str, Any]) -> None:
+        if self.config.observe and self.rank == 0:
+            self.config.observe(row)
 
     def _restore(self) -> None:
         state = self.checkpoints.restore(self.device)

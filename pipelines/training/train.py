@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipelines.errors import CatalogError
 from pipelines.provenance import commit
 from pipelines.storage import objects
 from pipelines.training.loop import LoopConfig, train_loop
-from pipelines.training.options import TrainOptions
+from pipelines.training.options import OF_RECIPE, TrainOptions
 from pipelines.training.run_directory import RunDirectory
 
 SMOKE_IMAGES = 16
@@ -58,10 +58,19 @@ def fold_splits(folds: int, fold: int) -> Splits:
     return Splits(train=tuple(names[:fold] + names[fold + 1 :]), test=(names[fold],))
 
 
-def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = TRAIN_TEST) -> dict[str, Any]:
+def train(
+    recipe: Recipe,
+    options: TrainOptions,
+    catalog: str,
+    splits: Splits = TRAIN_TEST,
+    *,
+    rows: Mapping[str, ray.data.Dataset] | None = None,
+    observe: Callable[[Mapping[str, Any]], None] | None = None,
+) -> dict[str, Any]:
     """Train, or go on with, the run that these settings name; its summary.
 
-    A run whose summary is there is not run again. The catalog decides the classes and the view size.
+    A run whose summary is there is not run again. The catalog decides the classes and the view size. Several runs may
+    share the `rows` that `datasets` makes of it; `observe` is told of each epoch (`LoopConfig`), by rank 0.
     """
     manifest = Manifest.read(catalog)
     recipe = recipe_for(recipe, options, catalog, manifest)
@@ -75,10 +84,10 @@ def train(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits = 
     config_file = {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog, "started": time.time()}
     started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
     directory.write("config.json", config_file | {"started": started})
-    rows = datasets(catalog, splits, smoke=options.smoke)
-    test = rows["test"].select_columns(["image_id", "label"]).take_all()
+    rows = rows or datasets(catalog, splits, smoke=options.smoke)
+    test = rows["test"].select_columns(["image_id", "label"], num_cpus=0).take_all()  # a trial may hold every CPU
     shown = in_turn([row["image_id"] for row in test], [row["label"] for row in test], SHOWN)
-    config = loop_config(recipe, options, directory, counts, shown)
+    config = replace(loop_config(recipe, options, directory, counts, shown), observe=observe)
     last = fit(config, options, rows)
     summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
     directory.write("summary.json", summary)
@@ -162,10 +171,15 @@ def check(recipe: Recipe, options: TrainOptions) -> None:
 
 
 def run_name(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits) -> str:
-    """A name that is readable, and unique to the settings: Ray Train resumes whatever has the same name."""
-    every = ((field.name, getattr(options, field.name)) for field in fields(TrainOptions))
-    given = {name: value for name, value in every if value is not None}  # so that a new option renames no older run
-    settings = given | {"out": "", "catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
+    """A name that is readable, and unique to the settings: Ray Train resumes whatever has the same name.
+
+    What is not given is left out, so that a new option renames no older run; so is what the recipe and the catalog hold
+    already, however it came there.
+    """
+    known = {"catalog", "images", "out", "view_size", "gated", *OF_RECIPE}
+    names = [field.name for field in fields(TrainOptions) if field.name not in known]
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    settings = given | {"catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return f"{recipe.task}-{recipe.model}-{recipe.n_patches}-seed{options.seed}-{digest}"
 
@@ -193,22 +207,28 @@ def datasets(catalog: str, splits: Splits, *, smoke: bool) -> dict[str, ray.data
     return {name: (rows.limit(SMOKE_IMAGES) if smoke else rows).materialize() for name, rows in both.items()}
 
 
+def resources_of_worker(options: TrainOptions, cluster: Mapping[str, float]) -> dict[str, float]:
+    """A GPU where there are enough, and a share of the CPUs that leaves one for Ray Data.
+
+    Which waits for ever when trainers hold them all.
+    """
+    use_gpu = options.device == "gpu" or (options.device == "auto" and cluster.get("GPU", 0) >= options.num_workers)
+    return {"CPU": min(1.0, max(0.1, (cluster.get("CPU", 0) - 1) / max(1, options.num_workers))), "GPU": int(use_gpu)}
+
+
 def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.Dataset]) -> dict[str, Any]:
     """Run the loop on the cluster; the metrics of the last epoch.
 
-    Workers take a GPU each where there are enough, and otherwise a share of the CPUs that leaves one for Ray Data,
-    which waits for ever when trainers hold them all. Without workers the loop runs here, and ends with its first error.
+    Without workers the loop runs here, and ends with its first error.
     """
-    cluster = ray.cluster_resources()
-    use_gpu = options.device == "gpu" or (options.device == "auto" and cluster.get("GPU", 0) >= options.num_workers)
-    cpus = min(1.0, max(0.1, (cluster.get("CPU", 0) - 1) / max(1, options.num_workers)))
+    of_worker = resources_of_worker(options, ray.cluster_resources())
     trainer = TorchTrainer(
         train_loop,
         train_loop_config={"config": config},
         datasets=dict(rows),
         dataset_config=DataConfig(["train"], execution_options=ExecutionOptions(preserve_order=True)),
         scaling_config=ScalingConfig(
-            num_workers=options.num_workers, use_gpu=use_gpu, resources_per_worker={"CPU": cpus, "GPU": int(use_gpu)}
+            num_workers=options.num_workers, use_gpu=of_worker["GPU"] > 0, resources_per_worker=of_worker
         ),
         run_config=RunConfig(
             name="checkpoints",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -12,7 +12,7 @@ from jobs.train_colon_cancer import check_folds
 from pipelines.catalog.schema import Manifest
 from pipelines.errors import CatalogError
 from pipelines.training.options import TrainOptions
-from pipelines.training.train import Splits, check, class_counts, fold_splits
+from pipelines.training.train import TRAIN_TEST, Splits, check, class_counts, fold_splits, run_name
 
 
 def test_every_model_can_be_chosen() -> None:
@@ -39,6 +39,16 @@ def test_options_of_deep_mil_reach_it() -> None:
 def test_the_patch_size_is_the_tasks_unless_given() -> None:
     assert TrainOptions().recipe(ColonCancer()).patch_size == 27
     assert TrainOptions(patch_size=50).recipe(ColonCancer()).patch_size == 50
+
+
+def test_a_run_is_named_by_what_is_trained_however_it_was_asked_for() -> None:
+    def name(**given: Any) -> str:
+        options = TrainOptions(**given)
+        return run_name(options.recipe(ColonCancer()), options, "catalog", TRAIN_TEST)
+
+    assert name(n_patches=10, model="ats", out="/elsewhere", images="/images") == name()
+    others = [name(**{key: value}) for key, value in {"n_patches": 11, "seed": 1, "read_ahead": 0, "lr": 0.1}.items()]
+    assert len({name(), *others}) == 5
 
 
 def test_none_is_too_few_except_of_workers() -> None:
