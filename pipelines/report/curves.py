@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from pipelines.report.drawing import png
 from pipelines.report.runs import History, RunError
@@ -35,6 +36,7 @@ X_LABELS = {"epoch": "epoch", "updates": "updates"}
 TIMES = ((180, 1, "s"), (7200, 60, "min"), (float("inf"), 3600, "h"))
 """Up to so many seconds, seconds of a unit, the unit."""
 FEW = 25  # points, up to which each of them is marked
+WIDTH = 5.2  # inches: letters of 10 points stay as large as a page's own on a phone
 SIDE_BY_SIDE = 3  # panels; more of them make a square
 
 
@@ -59,19 +61,23 @@ def learning_curves(
     return png(curves_figure(runs, measures, x))
 
 
-def curves_figure(runs: Mapping[str, Sequence[History]], measures: Sequence[str], x: X) -> Figure:
+def curves_figure(
+    runs: Mapping[str, Sequence[History]], measures: Sequence[str], x: X, *, columns: int | None = None
+) -> Figure:
     """A panel a measure, a colour a row: the mean over its trainings, and a band of the standard error of the mean.
 
     Seconds are those of training alone, without evaluations. Where one row takes ten times as long as another, the
     axis of time is logarithmic; so is that of a loss that falls by more than that. A row is left out where it has no
-    such measure, as a CNN has no attention.
+    such measure, as a CNN has no attention. Of panels in one column the legend is below, and they fit a phone.
 
     Raises:
         RunError: no row has one of the measures.
     """
-    columns = len(measures) if len(measures) <= SIDE_BY_SIDE else ceil(sqrt(len(measures)))
+    below = columns == 1
+    columns = columns or (len(measures) if len(measures) <= SIDE_BY_SIDE else ceil(sqrt(len(measures))))
     rows = ceil(len(measures) / columns)
-    figure = Figure(figsize=(4.2 * columns + 1.9, 3.2 * rows), layout="constrained")
+    size = (WIDTH, 3 * rows + 0.4 + 0.22 * len(runs)) if below else (4.2 * columns + 1.9, 3.2 * rows)
+    figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     lines = {}
@@ -79,12 +85,12 @@ def curves_figure(runs: Mapping[str, Sequence[History]], measures: Sequence[str]
         curves = {row: curve for row, histories in runs.items() if (curve := mean_curve(histories, measure, x))}
         if not curves:
             raise RunError(f"measure {measure!r}", "no run has it", "Check its name against the runs' metrics.jsonl.")
-        lines |= _draw(panel, measure, curves, x, {row: _style(i) for i, row in enumerate(runs)})
+        lines |= _draw(panel, measure, curves, x, {row: style(i) for i, row in enumerate(runs)})
     for unused in panels[len(measures) :]:
         unused.remove()
-    title = "mean and standard error\nof n trainings"
-    handles = [lines[row] for row in runs if row in lines]
-    figure.legend(handles=handles, loc="outside right center", frameon=False, title=title, title_fontsize=8)
+    title = "mean and standard error" + (" " if below else "\n") + "of n trainings"
+    handles, where = [lines[row] for row in runs if row in lines], "lower" if below else "right"
+    figure.legend(handles=handles, loc=f"outside {where} center", frameon=False, title=title, title_fontsize=8)
     return figure
 
 
@@ -129,13 +135,16 @@ def _draw(
     if measure.endswith("loss") and _spread(np.concatenate([curve.mean_T for curve in curves.values()])) > 10:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel=x_label, ylabel=LABELS.get(measure, measure.replace("_", " ")))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#dddddd", linewidth=0.6)
     return lines
 
 
-def _style(i: int) -> dict[str, str]:
+def style(i: int) -> dict[str, str]:
+    """Colour and dashes of the i-th line: all others differ in one of them, up to 21."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS) % len(STYLES)]}
 
 
