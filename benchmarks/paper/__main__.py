@@ -116,8 +116,9 @@ def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
     if experiment == "mnist" and "ATS-10" in dict(runs):
         print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))
     if experiment == "colon":
-        wrong = hardest([run for run in runs if run[0] == "ATS-10"])
-        print("Images that ATS-10 gets wrong on average over its trainings:", table(wrong) if wrong else "-", sep="\n")
+        for row in ("ATS-10", "CNN 0.5"):
+            wrong = hardest([run for run in runs if run[0] == row])
+            print(f"Images wrong on average over the trainings of {row}:", table(wrong) if wrong else "-", sep="\n")
     if experiment in ("colon", "colon-entropy") and (of_rows := figures.finished(one_a_row(trials))):
         print(figures.evolution_of_settings(f"{name}_attention", of_rows, figures.shown(of_rows[0][1])[1]))
         if len(of_rows) > 1:
