@@ -53,7 +53,7 @@ def cross_validation(options: Options, source: Source | None, parts: Sequence[Sp
     summaries = []
     for splits in parts:
         summaries.append(train(ColonCancer(), options, catalog, splits))
-        present(summaries[-1], catalog, splits)
+        present(summaries[-1], catalog)
     print(cross_validation_table(summaries), flush=True)
     return summaries
 

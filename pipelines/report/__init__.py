@@ -7,6 +7,8 @@ evolution        where the attention lies, through the epochs
 agreement        whether two settings look at the same places
 examples         a model's test images, with what it drew
 figure           the same as a figure
+gallery          the test images that tell most, as several models see them
+page             all of it as one HTML page: jobs/make_report.py
 tradeoff         error against time and against patches; labels: names beside points
 cost             where time, bytes and requests went
 figures          all figures of some results, as files

@@ -5,24 +5,21 @@ Built from the view and the drawn patches alone; no full image is held beyond wh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from ray.data.expressions import col
-from torch import Generator
+from torch import Generator, Tensor
 
 from ats_core import bundle
 from ats_core.geometry import CellGrid
 from ats_core.models import Model
 from ats_core.recipes import Augmentation
 from ats_core.sampling import Sampling
-from pipelines.catalog.build import read_catalog
+from pipelines.report.runs import catalog_rows
 from pipelines.storage.patches import PatchReader
 from pipelines.training.batches import collate
 from pipelines.training.read_ahead import Request, ask
 from pipelines.training.run_directory import RunDirectory
-from pipelines.training.train import Splits, in_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,9 @@ class Example:
     label: str
     prediction: str
     probability: float
+    """Of the predicted class."""
+    standard_error: float
+    """Of the probability, from the draw alone; see `error_of_winner`. Infinite where one draw cannot tell it."""
     size: tuple[int, int]
     view: np.ndarray
     """uint8 [h, w, 3]."""
@@ -51,26 +51,26 @@ class Example:
 
 @torch.no_grad()
 def examples(
-    directory: RunDirectory,
-    catalog: str,
-    splits: Splits,
-    *,
-    sampling: Sampling = "drawn",
-    n: int = 6,
-    seed: int = 0,
+    directory: RunDirectory, catalog: str, image_ids: Sequence[str], *, sampling: Sampling = "drawn", seed: int = 0
 ) -> list[Example]:
-    """Examples of a finished run from its test split, the classes in turn; `sampling` is that of its evaluation."""
+    """Some images of a catalog as a finished run's model sees them, in the order given; Ray is not needed.
+
+    Args:
+        directory: of the run.
+        catalog: one with the view size of the run's model.
+        image_ids: which.
+        sampling: how the model chooses its cells, in general that of the run's evaluation.
+        seed: of the draws. An evaluation has draws of its own: what it said of an image may differ.
+    """
     model, recipe = bundle.loads(directory.read_model(), own_networks=True)
-    predictions = directory.read("predictions.json")
-    chosen = in_turn(predictions["image_ids"], predictions["labels"], n)
-    rows = read_catalog(catalog, splits=list(splits.test)).filter(expr=col("image_id").is_in(chosen)).take_all()
-    batch = collate({name: _column([row[name] for row in rows]) for name in rows[0]})
+    rows = catalog_rows(catalog, image_ids)
+    batch = collate({name: rows[name].to_numpy(zero_copy_only=False) for name in rows.column_names})
     reader, generator = PatchReader(recipe.patch_size), Generator().manual_seed(seed)
-    made = (
+    made = [
         example_of(ask(model, reader, batch.select([i]), Augmentation(), generator, sampling), model, recipe.classes)
         for i in range(len(batch))
-    )
-    return sorted(made, key=lambda example: chosen.index(example.image_id))
+    ]
+    return sorted(made, key=lambda example: image_ids.index(example.image_id))
 
 
 def example_of(request: Request, model: Model, classes: Sequence[str]) -> Example:
@@ -87,6 +87,7 @@ def example_of(request: Request, model: Model, classes: Sequence[str]) -> Exampl
         label=classes[batch.labels[0]],
         prediction=classes[winner],
         probability=float(probabilities_C[winner]),
+        standard_error=error_of_winner(probabilities_C, output.standard_error[0]),
         size=(height, width),
         view=batch.views[0].numpy(),
         attention=output.attention[0].view(model.grid.size).numpy(),
@@ -98,7 +99,15 @@ def example_of(request: Request, model: Model, classes: Sequence[str]) -> Exampl
     )
 
 
-def _column(values: list[Any]) -> np.ndarray:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column if isinstance(values[0], bytes | list | str) else np.array(values)
+def error_of_winner(probabilities_C: Tensor, logit_errors_C: Tensor) -> float:
+    """At most so large is the standard error of the largest probability, given those of the logits, to first order.
+
+    With dp_w / dz_c = p_w ([c = w] - p_c), it is the sum of |dp_w / dz_c| times the error of z_c: how the errors of the
+    logits go together is not known, and two classes, whose errors are opposite, reach it.
+    """
+    if torch.isinf(logit_errors_C).any():
+        return float("inf")
+    winner = int(probabilities_C.argmax())
+    slopes_C = -probabilities_C[winner] * probabilities_C
+    slopes_C[winner] += probabilities_C[winner]
+    return float((slopes_C.abs() * logit_errors_C).sum())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as pads
 import torch
 
@@ -87,13 +88,18 @@ def _config(run: str) -> dict[str, Any]:
 
 def catalog_images(catalog: str, image_ids: Collection[str]) -> dict[str, CatalogImage]:
     """Some images of a catalog by id; CatalogError when one is not there, or could not be read."""
+    columns = ["image_id", "height", "width", "view", "view_height", "view_width", "boxes"]
+    return {row["image_id"]: _image(row) for row in catalog_rows(catalog, image_ids, columns).to_pylist()}
+
+
+def catalog_rows(catalog: str, image_ids: Collection[str], columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+    """The rows of some images, in the catalog's order; CatalogError when one is not there, or could not be read."""
     Manifest.read(catalog)  # without it, it is no finished catalog
     filesystem, path = objects.arrow_filesystem(catalog)
     rows = pads.dataset(path, filesystem=filesystem, format="parquet", schema=SCHEMA)
     wanted = pads.field("image_id").isin(list(image_ids)) & (pads.field("status") == "ok")
-    columns = ["image_id", "height", "width", "view", "view_height", "view_width", "boxes"]
-    found = {row["image_id"]: _image(row) for row in rows.to_table(columns=columns, filter=wanted).to_pylist()}
-    if missing := sorted(set(image_ids) - set(found)):
+    found = rows.to_table(columns=list(columns), filter=wanted)
+    if missing := sorted(set(image_ids) - set(found["image_id"].to_pylist())):
         raise CatalogError(catalog, f"no readable image {missing}", "Name the catalog that the runs were trained on.")
     return found
 
