@@ -85,13 +85,18 @@ def train(
     started = (directory.read("config.json") or config_file)["started"]  # a resumed run's is its first
     directory.write("config.json", config_file | {"started": started})
     rows = rows or datasets(catalog, splits, smoke=options.smoke)
-    test = rows["test"].select_columns(["image_id", "label"], num_cpus=0).take_all()  # a trial may hold every CPU
-    shown = in_turn([row["image_id"] for row in test], [row["label"] for row in test], SHOWN)
+    shown = in_turn(values(rows["test"], "image_id"), values(rows["test"], "label"), SHOWN)
     config = replace(loop_config(recipe, options, directory, counts, shown), observe=observe)
     last = fit(config, options, rows)
     summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
     directory.write("summary.json", summary)
     return summary
+
+
+def values(rows: ray.data.Dataset, column: str) -> list[Any]:
+    """A column of materialised rows, read without a task of Ray Data: a trial of a sweep may hold every CPU."""
+    batches = rows.iter_batches(batch_size=None, batch_format="pyarrow")
+    return [value for batch in batches for value in batch[column].to_pylist()]
 
 
 def in_turn(image_ids: Sequence[str], labels: Sequence[int], n: int) -> list[str]:

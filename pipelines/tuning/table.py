@@ -1,0 +1,97 @@
+"""What a sweep gave: results.parquet and results.csv, a row a trial, and a table of means."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from pipelines.report.cross_validation import mean_and_error
+from pipelines.storage import objects
+from pipelines.tuning.plan import Trial
+
+SETTINGS = ("task", "model", "n_patches", "estimator", "entropy_weight", "patch_size", "view_size", "batch_size")
+MEASURES = (
+    ("test error", "test_error", ".3f"),
+    ("AUROC", "test_auroc", ".3f"),
+    ("test loss", "test_loss", ".3f"),
+    ("train loss", "train_loss", ".3f"),
+    ("ms/image", "ms_per_sample", ".1f"),
+    ("MB/image", "mb_per_image", ".3f"),
+)
+ENDED = ("finished", "stopped")
+
+
+def row_of(trial: Trial, status: str, **more: Any) -> dict[str, Any]:
+    """A row of the results: the trial, its settings, and with `summary` every scalar of that.
+
+    Args:
+        trial: any.
+        status: "pending", "finished", "failed" or "stopped".
+        more: `error`, `run`, `startup_s` (seconds) and `summary`, as far as there are any.
+    """
+    summary = more.pop("summary", None) or {}
+    head = {"trial": trial.name, "row": trial.row, "status": status, "error": "", "run": "", "startup_s": None}
+    settings = {name: getattr(trial.recipe, name) for name in SETTINGS} | {"seed": trial.options.seed}
+    splits = {"train_splits": list(trial.splits.train), "test_splits": list(trial.splits.test)}
+    values = settings | splits | {name: value for name, value in summary.items() if name != "run"}
+    return head | more | {name: _scalar(value) for name, value in values.items()}
+
+
+def _scalar(value: Any) -> Any:
+    """Sizes as 100x100, names as a+b."""
+    if not isinstance(value, list | tuple):
+        return value
+    return ("x" if all(isinstance(part, int) for part in value) else "+").join(map(str, value))
+
+
+def write(sweep: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write both files of a sweep directory anew."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
+    for name, written in (("results.parquet", pq.write_table), ("results.csv", csv.write_csv)):
+        content = io.BytesIO()
+        written(table, content)
+        _replace(objects.join(sweep, name), content.getvalue())
+
+
+def _replace(uri: str, content: bytes) -> None:
+    """Write an object at once: a killed job leaves the one before, and no half of one."""
+    if not objects.is_local(uri):
+        return objects.write_bytes(uri, content)
+    objects.write_bytes(f"{uri}.part", content)
+    Path(f"{uri}.part").replace(uri)
+    return None
+
+
+def read(sweep: str) -> dict[str, dict[str, Any]]:
+    """The rows of a sweep by trial; none before there are any."""
+    uri = objects.join(sweep, "results.parquet")
+    if not objects.exists(uri):
+        return {}
+    return {row["trial"]: row for row in pq.read_table(pa.BufferReader(objects.read_bytes(uri))).to_pylist()}
+
+
+def means(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each setting: mean, and standard error over its finished trials where there are several."""
+    of: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["row"], []).append(row)
+    width = max(map(len, of)) + 2
+    lines = [f"{'':<{width}}{'trials':>8}" + "".join(f"{title:>18}" for title, *_ in MEASURES)]
+    for name, trials in of.items():
+        done = [row for row in trials if row["status"] == "finished"]
+        cells = "".join(f"{_cell(done, key, form):>18}" for _, key, form in MEASURES)
+        lines.append(f"{name:<{width}}{f'{len(done)}/{len(trials)}':>8}{cells}")
+    return "\n".join(lines)
+
+
+def _cell(rows: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    if not values:
+        return "-"
+    mean, error = mean_and_error(values)
+    return format(mean, form) + (f" +- {error:{form}}" if len(values) > 1 else "")

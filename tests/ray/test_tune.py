@@ -1,0 +1,192 @@
+"""Sweeps on a real Ray: what they leave, that they go on, that what fails is a row, that nothing waits for ever."""
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.storage import objects
+from pipelines.tuning import table
+from pipelines.tuning.options import SweepOptions
+from pipelines.tuning.resources import ResourceError
+from pipelines.tuning.sweep import sweep
+from pipelines.tuning.trial import METRIC
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def options(toy_catalog: str, tmp_path_factory: pytest.TempPathFactory) -> SweepOptions:
+    """Two models, two numbers of patches of which one is too large: the view has 256 cells."""
+    return SweepOptions(
+        task="colon_cancer",
+        catalog=toy_catalog,
+        out=str(tmp_path_factory.mktemp("sweeps")),
+        models=("ats", "cnn"),
+        patch_counts=(4, 300),
+        entropy_weights=(0.0, 0.1),
+        epochs=EPOCHS,
+        eval_every=1,
+        max_concurrent=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(options: SweepOptions) -> str:
+    """A sweep that nothing disturbs; the URI of its directory."""
+    return sweep(options)
+
+
+def rows_of(uri: str) -> dict[str, dict[str, Any]]:
+    return table.read(uri)
+
+
+def losses(run: str) -> list[float]:
+    lines = objects.read_bytes(f"{run}/metrics.jsonl").splitlines()
+    return [json.loads(line)["train_loss"] for line in lines]
+
+
+def test_every_trial_is_a_row_of_its_summary_and_one_that_is_refused_a_row_with_its_error(swept: str) -> None:
+    rows = rows_of(swept)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "ats-4 entropy_weight=0.0 seed=0": "finished",
+        "ats-4 entropy_weight=0.1 seed=0": "finished",
+        "ats-300 entropy_weight=0.0 seed=0": "failed",
+        "ats-300 entropy_weight=0.1 seed=0": "failed",
+        "cnn-16x16 seed=0": "finished",
+    }
+    for row in rows.values():
+        if row["status"] == "failed":
+            assert row["error"].startswith("RecipeError: 300 patches: the view has 256 cells")
+            continue
+        summary = json.loads(Path(row["run"], "summary.json").read_text())
+        scalars = {name: value for name, value in summary.items() if not isinstance(value, list)}
+        assert {name: row[name] for name in scalars} == scalars
+        assert (row["view_size"], row["error"], row["epochs"]) == ("16x16", "", EPOCHS)
+    with Path(swept, "results.csv").open() as file:
+        assert [row["trial"] for row in csv.DictReader(file)] == list(rows)
+    written = json.loads(Path(swept, "sweep.json").read_text())
+    assert (written["task"], written["settings"]["epochs"]) == ("colon_cancer", EPOCHS)
+
+
+def test_a_trial_that_takes_over_a_process_starts_sooner(swept: str) -> None:
+    first, *others = [row["startup_s"] for row in rows_of(swept).values() if row["status"] == "finished"]
+    assert all(0 < other < first / 2 for other in others)
+
+
+def test_the_peak_of_memory_is_of_each_trial(swept: str) -> None:
+    """The last is a small CNN: in a process that has been taken over it must not show what came before."""
+    rows = rows_of(swept)
+    assert rows["cnn-16x16 seed=0"]["peak_memory_mb"] != rows["ats-4 entropy_weight=0.1 seed=0"]["peak_memory_mb"]
+
+
+def test_the_same_command_trains_only_what_is_not_finished_from_its_checkpoint(
+    swept: str, options: SweepOptions, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = rows_of(swept)
+    name = "ats-4 entropy_weight=0.1 seed=0"
+    run = Path(before[name]["run"])
+    first = losses(str(run))
+    (run / "summary.json").unlink()
+    (run / f"checkpoints/epoch_{EPOCHS:06d}.pt").unlink()  # as if it had been killed in the last epoch
+    (run / "predictions.json").unlink()
+    others = {
+        row["run"]: Path(row["run"], "model/model.safetensors").stat().st_mtime_ns
+        for row in before.values()
+        if row["run"] and row["run"] != str(run) and row["status"] == "finished"
+    }
+    assert sweep(options) == swept
+    after = rows_of(swept)
+    assert {n: row["status"] for n, row in after.items()} == {n: row["status"] for n, row in before.items()}
+    assert losses(str(run)) == first, "the same numbers, as if nothing had happened"
+    assert all(Path(uri, "model/model.safetensors").stat().st_mtime_ns == changed for uri, changed in others.items())
+    assert after["cnn-16x16 seed=0"] == before["cnn-16x16 seed=0"]
+    assert "5 trials, 2 ended before" in capfd.readouterr().out
+
+
+def test_a_killed_trial_goes_on_in_a_new_process(options: SweepOptions, tmp_path: Path) -> None:
+    killed: list[int] = []
+    alone = replace(options, out=str(tmp_path), models=("ats",), patch_counts=(4,), entropy_weights=(0.0,), epochs=12)
+    killer = threading.Thread(target=kill_trial_after, args=(tmp_path, "epoch_000003.pt", killed), daemon=True)
+    killer.start()
+    (row,) = rows_of(sweep(alone)).values()
+    killer.join()
+    assert len(killed) == 1
+    assert (row["status"], row["error"], row["epochs"]) == ("finished", "", 12)
+    assert len(losses(row["run"])) == 12
+
+
+def kill_trial_after(out: Path, checkpoint: str, killed: list[int]) -> None:
+    """Kill -9 the trial of this process's Ray as soon as a checkpoint is there."""
+    while not list(out.glob(f"*/checkpoints/{checkpoint}")):
+        time.sleep(0.02)
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_bytes()
+            if b"ray::ResourceTrainable" in title and parent(parent(int(process.name))) == os.getpid():
+                os.kill(int(process.name), signal.SIGKILL)
+                killed.append(int(process.name))
+        except FileNotFoundError:  # a process that ended meanwhile
+            continue
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_what_asha_stops_stays_stopped(options: SweepOptions, tmp_path: Path) -> None:
+    """One trial at a time: the second and third are compared with those before them, after one epoch."""
+    axes = {"models": ("ats",), "patch_counts": (4,), "entropy_weights": (0.0,), "seeds": (0, 1, 2)}
+    chosen = replace(options, out=str(tmp_path), asha=True, epochs=9, **axes)
+    uri = sweep(chosen)
+    before = rows_of(uri)
+    statuses = [row["status"] for row in before.values()]
+    assert statuses[0] == "finished", "there is nothing to compare the first with"
+    assert set(statuses) <= {"finished", "stopped"}
+    epochs = {name: len(losses(row["run"])) for name, row in before.items()}
+    at_rung = {name: metric(row["run"], 0) for name, row in before.items()}
+    second = list(before)[1]
+    assert (before[second]["status"] == "stopped") is (at_rung[second] > at_rung[next(iter(before))])
+    assert all((epochs[name] < 9) is (row["status"] == "stopped") for name, row in before.items())
+    assert sweep(chosen) == uri
+    assert rows_of(uri) == before
+
+
+def metric(run: str, epoch: int) -> float:
+    return json.loads(objects.read_bytes(f"{run}/metrics.jsonl").splitlines()[epoch])[METRIC]
+
+
+def test_optuna_chooses_some_of_the_trials_and_goes_on(options: SweepOptions, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    axes = {"models": ("ats", "uniform", "cnn"), "patch_counts": (2, 4), "entropy_weights": (0.0, 0.1)}
+    chosen = replace(options, out=str(tmp_path), epochs=1, search="optuna", samples=3, **axes)
+    uri = sweep(chosen)
+    rows = rows_of(uri)
+    assert [row["status"] for row in rows.values()] == ["finished"] * 3
+    Path(rows[name := next(iter(rows))]["run"], "summary.json").unlink()
+    assert sweep(chosen) == uri
+    assert rows_of(uri).keys() == rows.keys()
+    assert rows_of(uri)[name]["status"] == "finished"
+
+
+def test_trials_with_workers_of_their_own(options: SweepOptions, tmp_path: Path) -> None:
+    axes: Mapping[str, Any] = {"models": ("ats", "cnn"), "patch_counts": (4,), "entropy_weights": (0.0,)}
+    uri = sweep(replace(options, out=str(tmp_path), num_workers=2, epochs=2, max_concurrent=None, **axes))
+    rows = rows_of(uri)
+    assert [(row["status"], row["error"]) for row in rows.values()] == [("finished", "")] * 2
+    assert all(row["startup_s"] > 0 for row in rows.values())
+
+
+def test_more_than_the_cluster_has_is_refused_before_anything_is_written(options: SweepOptions, tmp_path: Path) -> None:
+    for asked in ({"cpus_per_trial": 1000.0}, {"gpus_per_trial": 1000.0}, {"num_workers": 1000}):
+        with pytest.raises(ResourceError, match="the nodes of the cluster have 6 CPU and 0 GPU"):
+            sweep(replace(options, out=str(tmp_path / "out"), **asked))
+    assert not (tmp_path / "out").exists()
