@@ -21,6 +21,7 @@ from benchmarks.paper.trials import Trial, by_row, finished, share
 from benchmarks.record import progress, record, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
+from pipelines.report.curves import X
 from pipelines.training.machine import usable_cores
 
 Experiment = Literal[
@@ -111,8 +112,9 @@ def _text(values: Sequence[float]) -> str:
 def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
     """The figures of an experiment, from the runs that are finished."""
     name, runs = f"paper_{experiment.replace('-', '_')}", figures.finished(trials)
-    if experiment in ("mnist", "mnist-estimators", "colon-estimators"):
-        print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x="seconds"))
+    if experiment == "mnist" or experiment.endswith("estimators"):
+        x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same by every estimator
+        print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x=x))
     if experiment == "mnist" and "ATS-10" in dict(runs):
         print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))
     if experiment == "colon":
