@@ -25,7 +25,7 @@ class Options:
     results: str
     """Folder or URI of a run (it has a config.json), of a sweep, or of several of them, as a training job's --out."""
     out: str
-    """Folder or URI (s3://...) for report.html and figures/; what is there is replaced."""
+    """Folder or URI (s3://...) for report.html and figures/; files of the same name are replaced."""
     n_images: int = 12
     """Test images in the gallery of each task; 0 leaves it out, and then neither models nor images are read."""
     n_models: int = 6

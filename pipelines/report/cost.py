@@ -18,25 +18,25 @@ COLUMNS: Mapping[str, str] = {
     "row": "model",
     "wall_s": "wall (s)",
     "training_s": "training (s)",
-    "waiting_s": "of it waiting for patches (s)",
+    "waiting_s": "of it a worker waiting for patches (s)",
     "computing_share": "of it computing",
     "images": "images trained on",
     "mb_read": "read (MB)",
     "requests": "requests",
-    "retries": "repeated requests",
-    "decoding_s": "decoding, in threads beside (s)",
-    "peak_memory_mb": "peak memory (MB)",
+    "retries": "repeated requests of a worker",
+    "decoding_s": "decoding, in threads of all workers (s)",
+    "peak_memory_mb": "peak memory of a worker (MB)",
 }
 """Titles by key, with units; each a mean over the runs of a row."""
 PARTS = {
     "computing_s": ("computing", COLOURS[0]),
     "waiting_s": ("waiting for patches", COLOURS[5]),
-    "other_s": ("start, tests, saving", "#bbbbbb"),
+    "other_s": ("start, tests, saving, pauses", "#bbbbbb"),
 }
 PANELS = {
     "mb_read": "read from storage",
     "requests": "requests to it",
-    "decoding_s": "decoding, in threads beside",
+    "decoding_s": "decoding, in threads of all workers",
     "peak_memory_mb": "peak memory of a worker",
 }
 """Below that of the time, each left out where it is nothing."""
@@ -60,8 +60,9 @@ Rows = Mapping[str, Sequence[Trained]]
 def cost_of(run: Trained) -> dict[str, float]:
     """What one run cost in all its epochs, by the keys of `COLUMNS` and `PARTS`.
 
-    Waiting and decoding are those of the first worker. Where it asked for more or less of an image than the others,
-    so are requests and bytes. Wall time is that of training alone before the run has ended.
+    Waiting, repeated requests and memory are those of the first worker. Bytes, requests and decoding are of all: what
+    the first spent on an image, times the images. Wall time is from the first start to the end, with all pauses of a
+    run that was resumed; before the run has ended that of training alone.
     """
     history = run.history
     images_T = np.array([row["images_per_second"] * row["seconds"] for row in history])

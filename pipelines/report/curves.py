@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from pipelines.report.drawing import png
+from pipelines.report.drawing import plain_text, png
 from pipelines.report.runs import History, RunError
 
 X = Literal["seconds", "epoch", "updates"]
@@ -61,6 +61,7 @@ def learning_curves(
     return png(curves_figure(runs, measures, x))
 
 
+@plain_text()
 def curves_figure(
     runs: Mapping[str, Sequence[History]], measures: Sequence[str], x: X, *, columns: int | None = None
 ) -> Figure:

@@ -1,9 +1,13 @@
 """What several figures draw: an image's view, attention over it, boxes; and the file of a figure."""
 
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -11,6 +15,14 @@ from matplotlib.patches import Rectangle
 from ats_core.geometry import CellGrid
 
 MAP_COLOURS = "viridis"
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """To draw and to save within: a name with two $ is no formula, and a letter that the font lacks no warning."""
+    with rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")
+        yield
 
 
 def draw_view(axes: Axes, view: np.ndarray, size: tuple[int, int]) -> None:
@@ -36,6 +48,7 @@ def draw_boxes(axes: Axes, boxes_M4: np.ndarray, **style: Any) -> None:
         axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, **style))
 
 
+@plain_text()
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as a file."""
     buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from statistics import mean
 from typing import Any, Literal
 
@@ -36,10 +36,19 @@ def finished(results: Sequence[Result]) -> list[Result]:
     return [result for result in results if not result.error]
 
 
+def distinct(results: Sequence[Result]) -> list[Result]:
+    """The finished results of a row, of several of one seed and test split the last: they are the same run again."""
+    found: dict[tuple[Any, ...], Result] = {}
+    for result in finished(results):
+        splits = result.summary.get("test_splits")
+        found[result.summary.get("seed"), *(splits or (result.name,))] = result
+    return list(found.values())
+
+
 def folds_by_seed(results: Sequence[Result]) -> list[list[Result]]:
     """The finished results of a row as independent runs, each with the folds of one cross-validation."""
     seeds: dict[Any, list[Result]] = {}
-    for result in finished(results):
+    for result in distinct(results):
         seeds.setdefault(result.summary.get("seed"), []).append(result)
     return list(seeds.values())
 
@@ -57,7 +66,7 @@ def estimate(results: Sequence[Result], measure: str) -> Estimate | None:
     if not all(map(isfinite, values)):  # a training that ended in NaN: a mean without it would be of others
         return Estimate(nan, nan, nan, "")
     if len(values) == 1:
-        return _of_one(finished(having)[0].summary, measure)
+        return _of_one(distinct(having)[0].summary, measure)
     value, error = mean_and_error(values)
     return Estimate(value, value - error, value + error, of)
 
@@ -65,3 +74,17 @@ def estimate(results: Sequence[Result], measure: str) -> Estimate | None:
 def _of_one(summary: Mapping[str, Any], measure: str) -> Estimate:
     value, low, high = (summary.get(name) for name in (measure, f"{measure}_low", f"{measure}_high"))
     return Estimate(value, value, value, "") if low is None or high is None else Estimate(value, low, high, "images")
+
+
+def best_first(rows: Mapping[str, Sequence[Result]]) -> list[str]:
+    """The rows by their rank among those of their model, then by test error: the best of each model first."""
+    by_error = sorted(rows, key=lambda row: _error(rows[row]))
+    models = [rows[row][0].summary.get("model") for row in by_error]
+    rank = {row: models[:i].count(models[i]) for i, row in enumerate(by_error)}
+    return sorted(by_error, key=rank.__getitem__)
+
+
+def _error(runs: Sequence[Result]) -> float:
+    """Infinite where there is none; the row then comes last."""
+    found = estimate(runs, "test_error")
+    return found.value if found and isfinite(found.value) else inf

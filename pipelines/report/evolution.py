@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from pipelines.catalog.schema import Box
-from pipelines.report.drawing import MAP_COLOURS, draw_attention, draw_boxes, draw_view, png
+from pipelines.report.drawing import MAP_COLOURS, draw_attention, draw_boxes, draw_view, plain_text, png
 from pipelines.report.runs import CatalogImage, RunError, attention_epochs, attention_maps, catalog_images, grid_of
 
 TRUTH = "#ffffff"
@@ -35,6 +35,7 @@ def evolution_figure(
     return png(draw_evolution(rows, catalog, epochs=epochs, window=window))
 
 
+@plain_text()
 def draw_evolution(
     rows: Sequence[Row], catalog: str, *, epochs: int | Sequence[int] = EPOCHS, window: Box | None = None
 ) -> Figure:

@@ -21,10 +21,13 @@ from pipelines.training.batches import collate
 from pipelines.training.read_ahead import Request, ask
 from pipelines.training.run_directory import RunDirectory
 
+PATCHES_KEPT = 100  # a model that reads all of a grid has thousands
+PATCHES_SHOWN = 10  # beside an image; the others are boxes on it
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image as a model sees it. Shapes: N patches that count, P patch side, C classes."""
+    """One image as a model sees it. Shapes: N heaviest patches, at most `PATCHES_KEPT`, of side P."""
 
     image_id: str
     label: str
@@ -32,13 +35,15 @@ class Example:
     probability: float
     """Of the predicted class."""
     standard_error: float
-    """Of the probability, from the draw alone; see `error_of_winner`. Infinite where one draw cannot tell it."""
+    """Of the probability, from the draw alone; see `error_of_winner`. Not finite where one draw cannot tell it."""
     size: tuple[int, int]
     view: np.ndarray
     """uint8 [h, w, 3]."""
     attention: np.ndarray
     """float [rows, columns] over the grid's cells."""
     grid: CellGrid
+    n_patches: int
+    """All that count."""
     centres: np.ndarray
     """int [N, 2] in image pixels, the heaviest patch first."""
     weights: np.ndarray
@@ -47,6 +52,11 @@ class Example:
     """uint8 [N, P, P, 3]."""
     boxes: np.ndarray
     """float [M, 4] as (y0, x0, y1, x1)."""
+
+    @property
+    def corners(self) -> np.ndarray:
+        """int [N, 2]: where the patches begin, in image pixels."""
+        return self.centres - self.patches.shape[1] // 2
 
 
 @torch.no_grad()
@@ -80,7 +90,8 @@ def example_of(request: Request, model: Model, classes: Sequence[str]) -> Exampl
     probabilities_C = output.logits[0].softmax(-1)
     winner = int(probabilities_C.argmax())
     weights_N = (draw.weights / draw.proposal * output.attention.gather(1, draw.cells))[0].numpy()
-    heaviest = np.argsort(-weights_N, kind="stable")[: np.count_nonzero(weights_N > 0)]
+    n_patches = np.count_nonzero(weights_N > 0)
+    heaviest = np.argsort(-weights_N, kind="stable")[: min(n_patches, PATCHES_KEPT)]
     height, width = batch.sizes[0].tolist()
     return Example(
         image_id=batch.image_ids[0],
@@ -92,6 +103,7 @@ def example_of(request: Request, model: Model, classes: Sequence[str]) -> Exampl
         view=batch.views[0].numpy(),
         attention=output.attention[0].view(model.grid.size).numpy(),
         grid=model.grid,
+        n_patches=n_patches,
         centres=request.centres[0].numpy()[heaviest],
         weights=weights_N[heaviest],
         patches=request.future.result()[0][0].numpy()[heaviest],

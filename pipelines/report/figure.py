@@ -5,15 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 
-from pipelines.report.drawing import draw_attention, draw_boxes, draw_view, png
-from pipelines.report.examples import Example
+from pipelines.report.drawing import draw_attention, draw_boxes, draw_view, plain_text, png
+from pipelines.report.examples import PATCHES_SHOWN, Example
 
 DRAWN, TRUTH = "#00d5ff", "#ffffff"  # cyan and white stay apart for every kind of colour vision, also on viridis
 LINE = 1.2
-PATCHES_SHOWN = 10
-PATCHES_BOXED = 100  # a model that reads all of a grid has thousands
 
 
+@plain_text()
 def attention_figure(examples: Sequence[Example], title: str) -> bytes:
     """A PNG with a row an image."""
     figure = Figure(figsize=(15, 3.1 * len(examples) + 0.6), layout="constrained")
@@ -37,14 +36,12 @@ def _draw_row(row: SubFigure, example: Example) -> None:
         draw_attention(attention, example.attention, example.grid, example.size, alpha=0.6)
         attention.set(xlim=(0, example.size[1]), ylim=(example.size[0], 0))
     if len(example.patches):
-        draw_boxes(attention, _patch_boxes(example)[:PATCHES_BOXED], edgecolor=DRAWN, linewidth=LINE)
+        draw_boxes(attention, _patch_boxes(example), edgecolor=DRAWN, linewidth=LINE)
         _draw_patches(right, example)
 
 
 def _patch_boxes(example: Example) -> np.ndarray:
-    side = example.patches.shape[1]
-    starts = example.centres - side // 2
-    return np.concatenate((starts, starts + side), axis=1)
+    return np.concatenate((example.corners, example.corners + example.patches.shape[1]), axis=1)
 
 
 def _draw_patches(part: SubFigure, example: Example) -> None:

@@ -4,16 +4,21 @@ Made of views and drawn patches alone, without Ray.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 
 import numpy as np
 from scipy.special import softmax
 from tqdm import tqdm
 
+from ats_core.errors import AtsError
+from pipelines.report.estimates import best_first, finished
 from pipelines.report.examples import Example, examples
-from pipelines.report.results import Result
+from pipelines.report.results import READERS, Result
 from pipelines.report.runs import RunError, attention_epochs, attention_maps, catalog_of
 from pipelines.training.run_directory import RunDirectory
 
@@ -53,12 +58,13 @@ class _Said:
 
 def gallery_of(
     results: Sequence[Result], *, images: int = 12, models: int = 6, epochs: int = EPOCHS, seed: int = 0
-) -> list[Picture]:
-    """Some test images by one run a row, side by side; empty where no run has finished.
+) -> tuple[list[Picture], dict[str, AtsError]]:
+    """Some test images by one run a row, side by side, and by the name of each run that is left out, why.
 
-    The runs are those of the test split that most rows have in common. Images are taken in turn from those whose
-    attention was kept through training, those that a model has wrong, those that are least certain, and the rest,
-    surest first.
+    There are no pictures where no run has finished. The runs are those of the test split that most rows have in
+    common. Images are taken in turn from those whose attention was kept through training, those that a model has
+    wrong, those that are least certain, and the rest, surest first. A run is left out whose model, catalog or images
+    are not where its settings say, or which says no probabilities.
 
     Args:
         results: runs of one task.
@@ -66,43 +72,62 @@ def gallery_of(
         models: runs side by side, at most; the best row of each model before the second best of any.
         epochs: maps of each image, at most, evenly among those that its run kept.
         seed: of the draws.
-
-    Raises:
-        AtsError: a run's model, catalog or images are not where its settings say.
     """
-    said = _side_by_side([_said(result) for result in results if result.run and not result.error], models)
+    errors: dict[str, AtsError] = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        of_runs = pool.map(partial(_said, errors), (result for result in finished(results) if result.run))
+        of_rows = _of_one_split([said for said in of_runs if said])
+    said = _side_by_side(of_rows, results, models)
     if not said:
-        return []
+        return [], dict(sorted(errors.items()))
     maps = [_maps(one.result.run, epochs) for one in said]
     chosen = _in_turn((_kept(maps), *_telling(said)), images)
     runs = tqdm(zip(said, maps, strict=True), "gallery", total=len(said), unit="model", disable=None)
-    columns = [_seen(one.result, chosen, of_run, seed) for one, of_run in runs]
-    return [Picture(image_id, seen[0].example.label, seen) for image_id, *seen in zip(chosen, *columns, strict=True)]
+    columns = [column for one, of_run in runs if (column := _seen(errors, one.result, chosen, of_run, seed))]
+    side_by_side = zip(*columns, strict=True)
+    pictures = [Picture(seen[0].example.image_id, seen[0].example.label, seen) for seen in side_by_side]
+    return pictures, dict(sorted(errors.items()))
 
 
-def _said(result: Result) -> _Said:
-    predictions = RunDirectory(result.run).read("predictions.json")
-    if predictions is None:
-        raise RunError(result.run, "there is no predictions.json", "Train it with this version, or leave it out.")
-    labels = dict(zip(predictions["image_ids"], predictions["labels"], strict=True))
-    return _Said(result, labels, softmax(np.array(predictions["logits"]), axis=-1))
+@contextmanager
+def _noting(errors: dict[str, AtsError], result: Result) -> Iterator[None]:
+    """An error of a run is its own: the others are shown."""
+    try:
+        yield
+    except AtsError as error:
+        errors[result.name] = error
 
 
-def _side_by_side(said: Sequence[_Said], most: int) -> list[_Said]:
-    """One run a row, all of one test split, in the order of the results."""
+def _said(errors: dict[str, AtsError], result: Result) -> _Said | None:
+    """None with an error."""
+    with _noting(errors, result):
+        predictions = RunDirectory(result.run).read("predictions.json")
+        if predictions is None:
+            raise RunError(result.run, "there is no predictions.json", "Train it with this version, or leave it out.")
+        labels = dict(zip(predictions["image_ids"], predictions["labels"], strict=True))
+        p_nC = softmax(np.array(predictions["logits"]), axis=-1)
+        _check_finite(result, p_nC)
+        return _Said(result, labels, p_nC)
+    return None
+
+
+def _check_finite(result: Result, p: np.ndarray | Sequence[float]) -> None:
+    if not np.isfinite(p).all():
+        raise RunError(result.run, "its model says no finite probabilities", "Its training diverged: leave it out.")
+
+
+def _of_one_split(said: Sequence[_Said]) -> dict[str, _Said]:
+    """One run a row, all of the test split that most rows share."""
     of_split: dict[frozenset[tuple[str, int]], dict[str, _Said]] = {}
     for one in said:
         of_split.setdefault(frozenset(one.labels.items()), {}).setdefault(one.result.row, one)
-    rows = max(of_split.values(), key=len, default={})
-    by_error = sorted(rows.values(), key=lambda one: one.result.summary["test_error"])
-    before: Counter[str] = Counter()
-    ranks = {}
-    for one in by_error:
-        model = one.result.summary["model"]
-        ranks[one.result.row] = before[model]
-        before[model] += 1
-    shown = sorted(ranks, key=lambda row: ranks[row])[:most]  # stable, so of one rank the best first
-    return [one for row, one in rows.items() if row in shown]
+    return max(of_split.values(), key=len, default={})
+
+
+def _side_by_side(said: Mapping[str, _Said], results: Sequence[Result], most: int) -> list[_Said]:
+    """Of the best rows, in the order of the results."""
+    shown = best_first({row: [result for result in results if result.row == row] for row in said})[:most]
+    return [one for row, one in said.items() if row in shown]
 
 
 def _maps(run: str, most: int) -> Maps:
@@ -141,11 +166,14 @@ def _in_turn(lists: Iterable[Sequence[str]], n: int) -> list[str]:
     return list(dict.fromkeys(image_id for image_id in every if image_id is not None))[:n]
 
 
-def _seen(result: Result, image_ids: Sequence[str], maps: Maps, seed: int) -> list[Seen]:
-    """The images in the order given."""
+def _seen(errors: dict[str, AtsError], result: Result, image_ids: Sequence[str], maps: Maps, seed: int) -> list[Seen]:
+    """The images in the order given; none with an error."""
     sampling = result.summary.get("eval_sampling", "drawn")
-    found = examples(RunDirectory(result.run), catalog_of(result.run), image_ids, sampling=sampling, seed=seed)
-    return [Seen(result.row, example, _of_image(maps, example.image_id)) for example in found]
+    with _noting(errors, result):
+        found = examples(RunDirectory(result.run), catalog_of(result.run), image_ids, sampling=sampling, seed=seed)
+        _check_finite(result, [example.probability for example in found])
+        return [Seen(result.row, example, _of_image(maps, example.image_id)) for example in found]
+    return []
 
 
 def _of_image(maps: Maps, image_id: str) -> dict[int, np.ndarray]:

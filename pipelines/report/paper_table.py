@@ -18,7 +18,7 @@ COLUMNS: Mapping[str, str] = {
     "peak_memory_mb": "peak memory (MB)",
     "mb_per_image": "read (MB/image)",
     "requests_per_image": "requests/image",
-    "error": "failed",
+    "error": "not finished",
 }
 """Titles by key, with units, in the order in which they are shown."""
 
@@ -39,7 +39,7 @@ def paper_table(results: Results) -> list[dict[str, Any]]:
 
     "row", "model" and "error" are texts alone. A training loss is of the last epoch, a peak of memory that of a
     worker's whole process. After the errors stands the standard error over runs, or over the folds of a single one;
-    of one run its bootstrap interval. A row of which runs failed says so under "error".
+    of one run its bootstrap interval. Why runs of a row have not finished stands under "error".
     """
     return [_row(row, runs) for row, runs in results.by_row().items()]
 

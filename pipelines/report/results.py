@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape
-from math import isnan
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -75,28 +74,43 @@ def results_of(uri: str) -> Results:
         return _sweep(uri)
     if (config := _config(uri)) is not None:
         title = f"{name_of(config['recipe'])}, seed {_seed(config)}"
-        return Results(title, tuple(_runs({uri: config})), kind="run")
+        (row,) = row_names([config])
+        return Results(title, (_run(uri, config, row),), kind="run")
     return _folder(uri)
 
 
 def _sweep(uri: str) -> Results:
     settings = RunDirectory(uri).read("sweep.json") or {}
     results = _in_order(_trials(uri))
-    return Results(uri.rsplit("/", 1)[-1], results, settings.get("dashboard") or "", "sweep")
+    if not results:
+        raise RunError(uri, "no trial of this sweep has begun", "Try again when one has.")
+    return Results(_last_part(uri), results, settings.get("dashboard") or "", "sweep")
 
 
 def _folder(uri: str) -> Results:
-    """Runs and sweeps of a folder; a run that is also a sweep's trial counts once."""
-    trials = _of_several(_below(uri, "results.parquet"))
-    known = {trial.run for trial in trials}
-    runs = [run for run in _below(uri, "config.json") if run not in known]
-    with ThreadPoolExecutor(READERS) as pool:
-        configs = dict(zip(runs, pool.map(_config, runs), strict=True))
-    alone = _runs({run: config for run, config in configs.items() if config is not None})
+    """Runs and sweeps of a folder; a run that is also a sweep's trial counts once, wherever the sweep was made."""
+    runs = {_last_part(run): run for run in _below(uri, "config.json")}
+    trials = [
+        replace(trial, run=runs.pop(_last_part(trial.run), trial.run))
+        for trial in _of_several(_below(uri, "results.parquet"))
+    ]
+    configs = _configs([*runs.values(), *(trial.run for trial in trials if trial.run)])
+    rows = dict(zip(configs, row_names(list(configs.values())), strict=True))
+    alone = _runs({run: configs[run] for run in runs.values() if run in configs}, rows)
     if not trials and not alone:
         remedy = "Name the directory of a run, of a sweep, or one with several of them, such as the --out of a job."
         raise RunError(uri, "there is no run in it, and no sweep", remedy)
-    return Results(uri.rsplit("/", 1)[-1], _in_order([*trials, *alone]), kind="folder")
+    return Results(_last_part(uri), _in_order([*_renamed(trials, alone, rows), *alone]), kind="folder")
+
+
+def _renamed(trials: Sequence[Result], alone: Sequence[Result], rows: Mapping[str, str]) -> list[Result]:
+    """Trials by the rows of their runs: what a sweep calls a row tells it from others of that sweep alone.
+
+    One that left no run is called as its sweep did, with its task where there are several.
+    """
+    several = len({result.summary.get("task") for result in (*trials, *alone)}) > 1
+    own = (f"{trial.summary.get('task', '')} {trial.row}" if several else trial.row for trial in trials)
+    return [replace(trial, row=rows.get(trial.run, row)) for trial, row in zip(trials, own, strict=True)]
 
 
 def _below(uri: str, name: str) -> list[str]:
@@ -114,19 +128,28 @@ def _config(uri: str) -> dict[str, Any] | None:
     return config if config and {"recipe", "catalog"} <= config.keys() else None
 
 
-def _runs(configs: Mapping[str, Mapping[str, Any]]) -> list[Result]:
-    """The results of run directories."""
-    rows = row_names(list(configs.values()))
+def _configs(runs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings of those that are runs."""
     with ThreadPoolExecutor(READERS) as pool:
-        return list(_in_order(pool.map(_run, configs, configs.values(), rows)))
+        return {run: config for run, config in zip(runs, pool.map(_config, runs), strict=True) if config is not None}
+
+
+def _runs(configs: Mapping[str, Mapping[str, Any]], rows: Mapping[str, str]) -> list[Result]:
+    """The results of run directories."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(_run, configs, configs.values(), (rows[run] for run in configs)))
 
 
 def _run(uri: str, config: Mapping[str, Any], row: str) -> Result:
     recipe = config["recipe"]
     settings = {name: recipe[name] for name in SETTINGS if name in recipe} | {"seed": _seed(config)}
     summary = RunDirectory(uri).read("summary.json")
-    name, error = uri.rsplit("/", 1)[-1], "" if summary else NOT_FINISHED
-    return Result(name, row, uri, settings | (summary or {}), error)
+    return Result(_last_part(uri), row, uri, settings | (summary or {}), "" if summary else NOT_FINISHED)
+
+
+def _last_part(uri: str) -> str:
+    """The name of a folder, which a copy of it keeps."""
+    return uri.rsplit("/", 1)[-1]
 
 
 def _seed(config: Mapping[str, Any]) -> int:
@@ -144,22 +167,21 @@ def _trials(sweep: str) -> list[Result]:
 
 
 def _trial(row: Mapping[str, Any]) -> Result:
-    summary = {name: value for name, value in row.items() if name not in OF_TRIAL and not _missing(value)}
-    if isinstance(size := summary.get("view_size"), str):
-        summary["view_size"] = [int(side) for side in size.split("x")]  # as in summary.json
+    summary = {name: value for name, value in row.items() if name not in OF_TRIAL and value not in (None, "")}
+    if "view_size" in summary:  # as in summary.json, as are the splits
+        summary["view_size"] = [int(side) for side in summary["view_size"].split("x")]
+    summary |= {name: summary[name].split("+") for name in ("train_splits", "test_splits") if name in summary}
     return Result(row["trial"], row["row"], row["run"] or "", summary, row["error"] or ENDS[row["status"]])
-
-
-def _missing(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and isnan(value))
 
 
 def _of_several(sweeps: Sequence[str]) -> list[Result]:
     """The trials of some sweeps, a run of several of them once; those of one name with their sweep's before it."""
-    found = {trial.run or (sweep, trial.name): (sweep, trial) for sweep in sweeps for trial in _trials(sweep)}
+    found = {
+        _last_part(trial.run) or (sweep, trial.name): (sweep, trial) for sweep in sweeps for trial in _trials(sweep)
+    }
     names = Counter(trial.name for _, trial in found.values())
     return [
-        replace(trial, name=f"{sweep.rsplit('/', 1)[-1]}/{trial.name}") if names[trial.name] > 1 else trial
+        replace(trial, name=f"{_last_part(sweep)}/{trial.name}") if names[trial.name] > 1 else trial
         for sweep, trial in found.values()
     ]
 

@@ -12,19 +12,14 @@ import pyarrow.dataset as pads
 import torch
 
 from ats_core.bundle import recipe_from_dict
-from ats_core.errors import AtsError
 from ats_core.geometry import CellGrid
 from pipelines.catalog.schema import BOX_SIDES, SCHEMA, Manifest
 from pipelines.errors import CatalogError
 from pipelines.storage import objects
-from pipelines.training.run_directory import RunDirectory
+from pipelines.training.run_directory import RunDirectory, RunError
 
 History = Sequence[Mapping[str, Any]]
 """A row an epoch, as the training loop wrote it; the measures of the test split only where there was an evaluation."""
-
-
-class RunError(AtsError):
-    """A run directory that lacks what is asked of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +35,11 @@ class CatalogImage:
 
 
 def history(run: str) -> list[dict[str, Any]]:
-    """The rows of a run's metrics.jsonl; RunError when it has none yet."""
+    """The rows of a run's metrics.jsonl, as far as they are written; RunError when there is no such file yet."""
     path = RunDirectory(run).path("metrics.jsonl")
     if not objects.exists(path):
         raise RunError(run, "there is no metrics.jsonl", "Train it up to its first evaluation at least.")
-    return [json.loads(line) for line in objects.read_bytes(path).splitlines()]
+    return [json.loads(line) for line in objects.read_bytes(path).split(b"\n")[:-1]]  # the last is empty, or cut
 
 
 def attention_epochs(run: str) -> tuple[int, ...]:

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ats_core.errors import AtsError
 from pipelines.storage import objects
+
+
+class RunError(AtsError):
+    """A run directory that lacks what is asked of it."""
 
 
 class RunDirectory:
@@ -52,5 +57,9 @@ class RunDirectory:
             objects.write_bytes(self.path(f"model/{name}"), content)
 
     def read_model(self) -> dict[str, bytes]:
-        """The files of the bundle."""
-        return {name: objects.read_bytes(self.path(f"model/{name}")) for name in ("config.json", "model.safetensors")}
+        """The files of the bundle; RunError when one is not there."""
+        names = ("config.json", "model.safetensors")
+        try:
+            return {name: objects.read_bytes(self.path(f"model/{name}")) for name in names}
+        except FileNotFoundError as error:
+            raise RunError(self.uri, "its model is not there", "Train it to its end, or leave it out.") from error

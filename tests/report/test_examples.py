@@ -10,6 +10,7 @@ from PIL import Image
 
 from ats_core.recipes import Augmentation, Recipe
 from ats_core.sampling import Sampling
+from pipelines.report import examples
 from pipelines.report.examples import Example, example_of
 from pipelines.report.figure import attention_figure
 from pipelines.storage.patches import ImageRef, PatchReader
@@ -62,6 +63,15 @@ def test_the_patches_are_those_of_most_attention(model: str, sampling: Sampling,
     for patch, (y, x) in zip(seen.patches, seen.centres.tolist(), strict=True):
         assert torch.equal(torch.from_numpy(patch), pixels[y - 10 : y + 10, x - 10 : x + 10])
     assert (seen.label, seen.size) == ("b", (40, 60))
+
+
+def test_of_thousands_the_heaviest_are_kept_and_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = example(tmp_path, "deep_mil", "drawn")
+    monkeypatch.setattr(examples, "PATCHES_KEPT", 4)
+    seen = example(tmp_path, "deep_mil", "drawn")
+    assert (every.n_patches, seen.n_patches, len(seen.patches), len(seen.centres)) == (6, 6, 4, 4)
+    np.testing.assert_array_equal(seen.weights, every.weights[:4])
+    np.testing.assert_array_equal(seen.corners, every.centres[:4] - 10)
 
 
 def test_a_figure_of_it(tmp_path: Path) -> None:

@@ -10,8 +10,12 @@ from PIL import Image
 
 from pipelines.report.cost import COLUMNS, Trained, cost_figure, cost_of, cost_table
 from pipelines.report.curves import WIDTH
-from pipelines.report.figures import MOST_ROWS, figures_of, histories_of, write_figures
+from pipelines.report.drawing import png
+from pipelines.report.estimates import best_first
+from pipelines.report.figures import MOST_ROWS, figures_of, histories_of, pdf, write_figures
+from pipelines.report.page.images import figure_svg
 from pipelines.report.results import Results, results_of
+from pipelines.report.runs import history
 from pipelines.storage import objects
 from tests.report.written import epoch, trial, write_run, write_sweep
 
@@ -49,8 +53,8 @@ def test_an_unfinished_run_shows_how_far_it_is(tmp_path: Path) -> None:
 
 
 def test_a_measure_without_an_epoch_common_to_the_runs_of_a_row_is_left_out(tmp_path: Path) -> None:
-    for seed, history in enumerate(([epoch(1), HISTORY[1]], [HISTORY[0], epoch(2)])):
-        write_run(str(tmp_path / str(seed)), seed=seed, history=history)
+    for seed, epochs in enumerate(([epoch(1), HISTORY[1]], [HISTORY[0], epoch(2)])):
+        write_run(str(tmp_path / str(seed)), seed=seed, history=epochs)
     figure = figures_of(results_of(str(tmp_path)))["learning_curves"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["training loss (nats)"]
     assert figure.get_figwidth() <= WIDTH
@@ -78,6 +82,24 @@ def test_curves_have_the_seeds_of_a_row_as_a_band(tmp_path: Path) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["ats-10 (n = 2)"]
 
 
+def test_names_are_no_formulas_and_letters_that_the_font_lacks_no_warnings(tmp_path: Path) -> None:
+    for n in (5, 10):
+        write_run(str(tmp_path / f"run-{n}"), SUMMARY, history=HISTORY, n_patches=n, model="$\\frac$ \u7d30")
+    drawn = figures_of(results_of(str(tmp_path)))
+    assert len(drawn) == len(ALL)
+    for figure in drawn.values():
+        assert png(figure)
+        assert pdf(figure)
+        assert figure_svg(figure)
+
+
+def test_a_line_that_is_being_written_is_not_there_yet(tmp_path: Path) -> None:
+    run = write_run(str(tmp_path), history=HISTORY)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes()[:-9])
+    assert history(run) == HISTORY[:1]
+
+
 def test_of_many_rows_the_best_of_each_model_are_shown(tmp_path: Path) -> None:
     for n in range(1, 9):
         write_run(str(tmp_path / f"ats-{n}"), SUMMARY | {"test_error": 0.1 / n}, history=HISTORY, n_patches=n)
@@ -85,8 +107,8 @@ def test_of_many_rows_the_best_of_each_model_are_shown(tmp_path: Path) -> None:
         summary = SUMMARY | {"test_error": 0.5 + n}
         write_run(str(tmp_path / f"uniform-{n}"), summary, history=HISTORY, model="uniform", n_patches=n)
     results = results_of(str(tmp_path))
-    assert list(histories_of(results, 3)) == ["ats-7", "ats-8", "uniform-1"]
-    assert len(histories_of(results)) == MOST_ROWS
+    assert best_first(results.by_row())[:4] == ["ats-8", "uniform-1", "ats-7", "uniform-2"]
+    assert len(histories_of(results)) == 10
     drawn = figures_of(results)
     for name in ("learning_curves", "cost"):
         (legend,) = drawn[name].legends
@@ -167,7 +189,7 @@ def test_bars_of_where_the_time_went_and_of_what_there_is() -> None:
     assert [text.get_text() for text in legend.get_texts()] == [
         "computing",
         "waiting for patches",
-        "start, tests, saving",
+        "start, tests, saving, pauses",
     ]
     large = [epoch(1, requests_per_image=1234567.0, mb_per_image=123456.0, seconds=8000.0, decode_ms_per_image=100.0)]
     _, *panels = cost_figure({"ats-10": [Trained({}, large)]}).axes

@@ -39,7 +39,9 @@ def catalog(tmp_path: Path) -> str:
 
 
 def gallery(folder: Path, **options: int) -> list[Picture]:
-    return gallery_of(results_of(str(folder)).results, **options)
+    pictures, errors = gallery_of(results_of(str(folder)).results, **options)
+    assert not errors
+    return pictures
 
 
 def ids(pictures: list[Picture]) -> list[str]:
@@ -122,13 +124,30 @@ def test_without_a_finished_run_it_is_empty(tmp_path: Path, catalog: str) -> Non
     assert gallery(tmp_path / "runs") == []
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, catalog: str) -> None:
-    run = write_trained(str(tmp_path / "runs" / "ats"), catalog, SAID | {"gone": (1.0, 0.0)})
-    with pytest.raises(CatalogError, match=r"no readable image \['gone'\]"):
-        gallery(tmp_path / "runs")
-    (Path(run) / "predictions.json").unlink()
-    with pytest.raises(RunError, match=r"no predictions\.json"):
-        gallery(tmp_path / "runs")
+def test_what_is_not_there_is_said_and_the_other_runs_are_shown(tmp_path: Path, catalog: str) -> None:
+    runs = tmp_path / "runs"
+    write_trained(str(runs / "ats"), catalog, SAID)
+    for name, n_patches in (("said-nothing", 2), ("no-model", 4), ("no-catalog", 5)):
+        write_trained(str(runs / name), catalog if "model" in name else str(tmp_path), SAID, n_patches=n_patches)
+    write_trained(str(runs / "diverged"), catalog, SAID | {"sure": (np.nan, 0.0)}, n_patches=6)
+    (runs / "said-nothing" / "predictions.json").unlink()
+    (runs / "no-model" / "model" / "model.safetensors").unlink()
+    pictures, errors = gallery_of(results_of(str(runs)).results)
+    assert {tuple(seen.row for seen in picture.seen) for picture in pictures} == {("ats-3",)}
+    assert len(pictures) == len(SAID)
+    assert {name: (type(error), error.reason) for name, error in errors.items()} == {
+        "said-nothing": (RunError, "there is no predictions.json"),
+        "diverged": (RunError, "its model says no finite probabilities"),
+        "no-model": (RunError, "its model is not there"),
+        "no-catalog": (CatalogError, errors["no-catalog"].reason),
+    }
+
+
+def test_without_any_run_to_show_there_are_the_reasons_alone(tmp_path: Path, catalog: str) -> None:
+    write_trained(str(tmp_path / "runs" / "ats"), catalog, SAID | {"gone": (1.0, 0.0)})
+    pictures, errors = gallery_of(results_of(str(tmp_path / "runs")).results)
+    assert pictures == []
+    assert "no readable image ['gone']" in str(errors["ats"])
 
 
 @pytest.mark.parametrize("logits", [(0.3, -0.2), (2.0, -1.0, 0.5)])
@@ -147,5 +166,6 @@ def test_a_result_with_an_error_is_left_out(tmp_path: Path, catalog: str) -> Non
     write_trained(str(tmp_path / "runs" / "ats"), catalog, SAID)
     (result,) = results_of(str(tmp_path / "runs")).results
     failed = replace(result, name="failed", row="failed", run="", error="ImageError: gone")
-    (picture, *_) = gallery_of([failed, result])
+    (picture, *_), errors = gallery_of([failed, replace(result, summary={"task": "toy"})])  # of before `test_error`
+    assert not errors
     assert [seen.row for seen in picture.seen] == ["ats-3"]

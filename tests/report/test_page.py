@@ -21,7 +21,7 @@ from pipelines.job import run
 from pipelines.report.gallery import gallery_of
 from pipelines.report.page.images import COLOURS, VIEW_SIDE, attention_map, figure_svg, photo
 from pipelines.report.page.origins import options_text
-from pipelines.report.page.panels import boxes_of, outlines
+from pipelines.report.page.panels import Views, boxes_of, outlines, panels_of
 from pipelines.report.page.render import Page, render
 from pipelines.report.page.write import write_report
 from pipelines.report.paper_table import COLUMNS as TITLES
@@ -29,10 +29,15 @@ from pipelines.report.paper_table import paper_table
 from pipelines.report.results import Result, Results, results_of
 from pipelines.storage import objects
 from tests.report.trained import write_catalog, write_trained
-from tests.report.written import trial, write_sweep
+from tests.report.written import trial, write_run, write_sweep
 
 MARKUP = '<img src=x onerror="hacked=1">\'</script>.png'
 SAID = {MARKUP: (4.0, 0.0), "b": (2.0, 0.0), "c": (0.1, 0.0)}
+FILES = {
+    "report.html": "text/html",
+    "figures/cost.png": "image/png",
+    "figures/cost.pdf": "application/pdf",
+}
 TRUTH = {"b": [(4.0, 8.0, 12.0, 20.0)]}
 
 
@@ -146,14 +151,14 @@ def test_uniform_attention_is_not_drawn_and_boxes_are_those_of_the_catalog(html:
 
 
 def test_shares_are_written_where_they_hide_none_and_in_the_image(runs: Path) -> None:
-    pictures = gallery_of(results_of(str(runs)).results)
+    pictures, _ = gallery_of(results_of(str(runs)).results)
     example = pictures[0].seen[0].example
-    middle = np.full((200, 2), 30)
+    middle = np.full((100, 2), 30)
     many = replace(
         example,
         centres=middle,
-        weights=np.linspace(1, 0.1, 200),
-        patches=np.zeros((200, 20, 20, 3), np.uint8),
+        weights=np.linspace(1, 0.1, 100),
+        patches=np.zeros((100, 20, 20, 3), np.uint8),
     )
     boxes = boxes_of(many)
     assert len(boxes) == 100
@@ -203,15 +208,42 @@ def test_without_its_images_a_report_has_the_rest_and_says_so(tmp_path: Path) ->
     assert not list(tags.of("article"))
 
 
+def test_one_run_without_its_model_leaves_the_gallery_of_the_others(tmp_path: Path) -> None:
+    catalog = write_catalog(tmp_path / "catalog", list(SAID))
+    for name, n_patches in (("gone", 2), ("ats", 3)):
+        write_trained(str(tmp_path / "runs" / name), catalog, SAID, n_patches=n_patches)
+    (tmp_path / "runs" / "gone" / "model" / "model.safetensors").unlink()
+    tags = Tags(Path(write_report(str(tmp_path / "runs"), str(tmp_path / "out"), images=1)).read_text())
+    assert any(text.startswith("The gallery of toy is without gone.") for text in tags.texts)
+    assert len(list(tags.of("figure", **{"data-column": "0"}))) == 1
+    assert not list(tags.of("figure", **{"data-column": "1"}))
+
+
+def test_an_error_that_one_draw_cannot_tell_is_none(runs: Path) -> None:
+    pictures, _ = gallery_of(results_of(str(runs / "ats")).results, images=1)
+    (seen,) = pictures[0].seen
+    for error in (np.nan, np.inf):
+        untold = replace(seen, example=replace(seen.example, standard_error=error))
+        assert panels_of(replace(pictures[0], seen=[untold]), Views())["seen"][0]["standard_error"] is None
+
+
+def test_equal_runs_are_one_and_the_page_says_so(tmp_path: Path) -> None:
+    for name in ("one", "same"):
+        write_run(str(tmp_path / "runs" / name), {"test_error": 0.25})
+    tags = Tags(Path(write_report(str(tmp_path / "runs"), str(tmp_path / "out"), images=0)).read_text())
+    assert "Of 2 runs, 1 left out: another has the same setting, seed and test splits." in tags.texts
+
+
 def test_failed_trials_are_rows_with_their_errors(tmp_path: Path) -> None:
     rows = [
-        trial("one", "ats-10", task="toy", model="ats", n_patches=10, test_error=0.2, seed=0),
+        trial("one", "ats-10", task="toy", model="ats", n_patches=10, test_error=0.2, seed=0, test_splits="a+b"),
         trial("two", "cnn", "failed", "ImageError: <gone>", task="toy", model="cnn", n_patches=0, seed=0),
     ]
     sweep = write_sweep(str(tmp_path / "sweep"), rows, dashboard="https://ray.example/#/jobs")
     tags = Tags(Path(write_report(sweep, str(tmp_path / "out"))).read_text())
-    assert "1 of 2 runs gave no result; the table's last column says why." in tags.texts
+    assert "1 of 2 runs have not finished; the table's last column says why." in tags.texts
     assert "ImageError: <gone>" in tags.texts
+    assert "a, b" in tags.texts
     assert list(tags.of("a", href="https://ray.example/#/jobs"))
     assert [has["data-model"] for has in tags.of("tr") if has.get("data-model")] == ["ats", "cnn"]
 
@@ -228,8 +260,9 @@ def test_a_bucket_serves_it_as_a_page(tmp_path: Path, s3: str) -> None:
     path = write_report(objects.join(s3, "runs"), objects.join(s3, "out"), images=1)
     import s3fs
 
-    head = s3fs.S3FileSystem(skip_instance_cache=True).info(path)
-    assert head["ContentType"] == "text/html"
+    bucket = s3fs.S3FileSystem(skip_instance_cache=True)
+    kinds = {name: bucket.info(objects.join(s3, "out", name))["ContentType"] for name in FILES}
+    assert kinds == FILES
     assert objects.read_bytes(path).startswith(b"<!doctype html>")
 
 

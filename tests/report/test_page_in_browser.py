@@ -12,6 +12,7 @@ from tests.report.trained import write_catalog, write_trained
 
 MARKUP = '<img src=x onerror="window.hacked=1">\'</script><script>window.hacked=1</script>'
 SAID = {MARKUP: (4.0, 0.0), "b": (2.0, 0.0), "c": (0.1, 0.0), "d": (0.0, 3.0)}
+CLASSES = ("Lymphangioma" * 11, "Haemangioma" * 12)  # words that no line holds
 WIDTHS = (360, 800, 1440)
 
 
@@ -33,10 +34,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("browser")
     catalog = write_catalog(folder / "catalog", list(SAID), {"b": [(4.0, 8.0, 12.0, 20.0)]})
     runs = folder / "<b>runs"
-    write_trained(str(runs / "ats"), catalog, SAID, kept=["b"])
-    write_trained(str(runs / "ats-2"), catalog, SAID | {"c": (0.0, 1.0)}, n_patches=2)
-    write_trained(str(runs / "uniform"), catalog, SAID | {"b": (0.0, 1.0)}, model="uniform", n_patches=10)
-    write_trained(str(runs / "cnn"), catalog, SAID, model="cnn", n_patches=0)
+    write_trained(str(runs / "ats"), catalog, SAID, kept=["b"], classes=CLASSES)
+    write_trained(str(runs / "ats-2"), catalog, SAID | {"c": (0.0, 1.0)}, n_patches=2, classes=CLASSES)
+    write_trained(
+        str(runs / "uniform"), catalog, SAID | {"b": (0.0, 1.0)}, model="uniform", n_patches=10, classes=CLASSES
+    )
+    write_trained(str(runs / "cnn"), catalog, SAID, model="cnn", n_patches=0, classes=CLASSES)
     return f"file://{write_report(str(runs), str(folder / 'out'))}"
 
 
@@ -164,7 +167,7 @@ def test_figures_and_the_attention_through_training_open_large_too(page: Page) -
 
 
 def test_a_name_with_markup_is_inert(page: Page) -> None:
-    expect(page.locator("h4").filter(has_text=MARKUP)).to_have_count(1)
+    expect(page.locator("h3").filter(has_text=MARKUP)).to_have_count(1)
     page.locator(f"[data-name={quoted(MARKUP)}] button.open").first.click()
     expect(page.get_by_role("dialog").locator("h2")).to_have_text(MARKUP)
     assert page.evaluate("window.hacked") is None
@@ -210,6 +213,12 @@ def test_layers_and_models_can_be_hidden(page: Page) -> None:
     assert float(opacity) == pytest.approx(0.2)
     page.get_by_label("cnn-12x16", exact=True).uncheck()
     expect(shown.locator(".seen:visible")).to_have_count(3)
+
+
+def test_a_sort_button_is_called_as_its_column(page: Page) -> None:
+    page.get_by_role("columnheader", name="patches", exact=True).first.get_by_role(
+        "button", name="patches", exact=True
+    ).click()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

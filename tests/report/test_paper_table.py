@@ -63,6 +63,15 @@ def test_a_training_that_ended_in_nan_is_not_left_out_of_a_mean() -> None:
     assert (row["train_loss"], row["train_loss_text"]) == (None, "nan")
 
 
+def test_the_same_run_again_is_no_further_run() -> None:
+    errors = {("a",): 0.1, ("b",): 0.3}
+    folds = [result(test_splits=list(split), test_error=error) for split, error in errors.items()]
+    again = result(test_splits=["b"], test_error=0.5)
+    assert estimate([*folds, again], "test_error").value == pytest.approx(0.3)
+    (row,) = table(*folds, again)
+    assert row["runs_text"] == "1 x 2 folds"
+
+
 @given(st.dictionaries(st.integers(0, 9), st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=4), min_size=2))
 def test_the_same_as_numpy_says(values: dict[int, list[float]]) -> None:
     found = estimate(of_seeds(values), "test_error")

@@ -1,6 +1,7 @@
 """Runs, sweeps and folders of them, read as one kind of results."""
 
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipelines.report.row_names import row_names
 from pipelines.report.runs import RunError
 from pipelines.storage import objects
 from tests.report.written import RECIPE, config, trial, write_run, write_sweep
+
+ATS = {"task": "colon_cancer", "model": "ats", "n_patches": 10, "seed": 0}
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -65,7 +68,7 @@ def test_a_sweep_is_its_table_and_a_failed_trial_a_result_with_its_error(place: 
         objects.join(place, "sweeps", "first"),
         [
             trial("ats-10 seed=1", "ats-10", **settings, seed=1, test_error=0.25, test_auroc=float("nan")),
-            trial("ats-10 seed=0", "ats-10", run="/runs/a", **settings, seed=0, test_error=0.125),
+            trial("ats-10 seed=0", "ats-10", run="/runs/a", **settings, seed=0, test_splits="a+b", test_error=0.125),
             trial("ats-10 seed=2", "ats-10", "failed", "GeometryError: it is so. Mend it.", **settings, seed=2),
             trial("ats-10 seed=3", "ats-10", "stopped", **settings, seed=3, test_error=0.5),
             trial("ats-10 seed=4", "ats-10", "pending", **settings, seed=4),
@@ -79,14 +82,20 @@ def test_a_sweep_is_its_table_and_a_failed_trial_a_result_with_its_error(place: 
     assert [result.error for result in results.results] == errors
     first, second, failed, *_ = results.results
     assert first.run == "/runs/a"
-    assert first.summary == settings | {"view_size": [100, 100], "seed": 0, "test_error": 0.125, "startup_s": 2.0}
-    assert "test_auroc" not in second.summary
+    assert first.summary == settings | {
+        "view_size": [100, 100],
+        "test_splits": ["a", "b"],
+        "seed": 0,
+        "test_error": 0.125,
+        "startup_s": 2.0,
+    }
+    assert isnan(second.summary["test_auroc"])  # a training that diverged is not one that lacks a result
     assert failed.run == ""
 
 
 def test_a_run_of_a_folder_that_is_also_a_trial_counts_once_under_the_trials_name(tmp_path: Path) -> None:
     shared, alone = (write_run(str(tmp_path / name), {"test_error": 0.5}) for name in ("shared", "alone"))
-    of_trial = trial("ats-10 seed=0", "ats-10", run=shared, task="colon_cancer", model="ats", n_patches=10, seed=0)
+    of_trial = trial("ats-10 seed=0", "ats-10", run=shared, **ATS)
     for sweep in ("one", "two"):
         write_sweep(str(tmp_path / sweep), [of_trial])
     assert [(result.name, result.run) for result in results_of(str(tmp_path)).results] == [
@@ -106,6 +115,35 @@ def test_trials_of_one_name_in_two_sweeps_are_told_apart(tmp_path: Path) -> None
         "cnn": ["one/cnn seed=0", "two/cnn seed=0"],
     }
     assert [result.error for result in results.by_row()["cnn"]] == ["of one", "of two"]
+
+
+def test_equal_names_of_two_sweeps_with_other_settings_are_two_rows(tmp_path: Path) -> None:
+    for sweep, weight in (("one", 0.01), ("two", 0.1)):
+        run = write_run(str(tmp_path / f"run-{sweep}"), {}, entropy_weight=weight)
+        write_sweep(str(tmp_path / sweep), [trial("ats-10 seed=0", "ats-10", run=run, **ATS)])
+    write_run(str(tmp_path / "alone"), {}, entropy_weight=0.1)
+    assert rows(results_of(str(tmp_path))) == {
+        "ats-10": ["alone", "two/ats-10 seed=0"],
+        "ats-10, entropy_weight 0.01": ["one/ats-10 seed=0"],
+    }
+
+
+def test_rows_of_two_tasks_never_meet(tmp_path: Path) -> None:
+    for task in ("cells", "roads"):
+        write_sweep(str(tmp_path / task), [trial("a", "ats-10", run=f"/runs/{task}", task=task, model="ats")])
+    assert list(results_of(str(tmp_path)).by_row()) == ["cells ats-10", "roads ats-10"]
+
+
+def test_a_copy_of_a_sweep_is_of_the_runs_that_lie_beside_it(tmp_path: Path) -> None:
+    run = write_run(str(tmp_path / "run-1b063d51"), {"test_error": 0.5})
+    write_sweep(str(tmp_path / "copy"), [trial("a", "ats-10", run="s3://bucket/out/run-1b063d51", model="ats")])
+    assert [(result.name, result.run) for result in results_of(str(tmp_path)).results] == [("a", run)]
+
+
+def test_a_sweep_in_which_nothing_has_begun_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    write_sweep(str(tmp_path), [])
+    with pytest.raises(RunError, match=r"no trial of this sweep has begun\. Try again"):
+        results_of(str(tmp_path))
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path) -> None:

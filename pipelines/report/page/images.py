@@ -9,7 +9,7 @@ from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipelines.report.drawing import MAP_COLOURS, normalised
+from pipelines.report.drawing import MAP_COLOURS, normalised, plain_text
 
 QUALITY = 85  # of WebP
 VIEW_SIDE = 1024  # pixels of a view, at most
@@ -31,6 +31,7 @@ def attention_map(a: np.ndarray) -> str:
     return _webp(Image.fromarray(COLOURS[levels]), lossless=True)
 
 
+@plain_text()
 def figure_svg(figure: Figure, *, dark: bool = False) -> str:
     """A figure as SVG, its letters as outlines; with `dark` in light ink on dark paper."""
     with rc_context({"svg.hashsalt": "report"}):  # the same figure makes the same bytes

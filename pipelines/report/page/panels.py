@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from math import isinf
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from pipelines.report.evolution import effective_cells
-from pipelines.report.examples import Example
+from pipelines.report.examples import PATCHES_SHOWN, Example
 from pipelines.report.gallery import Picture, Seen
 from pipelines.report.page.images import attention_map, photo
 
-PATCHES_SHOWN = 10
-PATCHES_BOXED = 100  # a model that reads all of a grid has thousands
 LETTER = (0.7, 1.0)  # width and height of one, in font sizes
 FONT = 0.045  # size of letters, of the image's longer side
 
@@ -71,14 +69,14 @@ def _panel(seen: Seen, views: Views) -> dict[str, Any]:
         "prediction": example.prediction,
         "right": example.prediction == example.label,
         "probability": example.probability,
-        "standard_error": None if isinf(example.standard_error) else example.standard_error,
+        "standard_error": example.standard_error if isfinite(example.standard_error) else None,
         "attention": _overlay(example, example.attention),
         "boxes": boxes_of(example),
         "patches": [
             {"src": photo(patch), "weight": weight}
             for patch, weight in zip(example.patches[:PATCHES_SHOWN], example.weights.tolist(), strict=False)
         ],
-        "n_patches": len(example.patches),
+        "n_patches": example.n_patches,
         "epochs": [
             {"epoch": epoch, "cells": effective_cells(a), **_overlay(example, a)}
             for epoch, a in seen.maps.items()
@@ -97,12 +95,11 @@ def _overlay(example: Example, a: np.ndarray) -> Mapping[str, Any]:
 
 def boxes_of(example: Example) -> list[Box]:
     """The heaviest patches, with their weights written where no heavier one's stands already."""
-    side = example.patches.shape[1]
-    starts = (example.centres - side // 2)[:PATCHES_BOXED].tolist()
-    weights = example.weights[:PATCHES_BOXED].tolist()
+    starts, weights = example.corners.tolist(), example.weights.tolist()
     texts = [f"{weight:.2f}" for weight in weights[:PATCHES_SHOWN]]
     places = _places([(x, y) for y, x in starts], texts, example.size)
     of_each = zip_longest(starts, weights, places)
+    side = example.patches.shape[1]
     return [Box(x, y, side, weight, place) for (y, x), weight, place in of_each]
 
 

@@ -23,7 +23,6 @@ from pipelines.report.results import Results
 HERE = Path(__file__).parent
 FIGURES = "figures"
 """The folder beside the page with the same figures as files."""
-FEW_BOXES = 10  # on an image, that leave its attention to be seen
 FEW_BOXES = 10  # on an image: more would hide its attention
 LOWEST = tuple(paper_table.FORMS)
 """Columns of which the lowest value is the best."""
@@ -48,7 +47,7 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML. All text of it that comes from data is escaped, and its policy lets no foreign script run."""
-    css, js = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
