@@ -45,8 +45,11 @@ class Shared:
     """Report earlier evaluations first, so that a scheduler knows what it knew when it was interrupted."""
 
 
-def run_trial(name: str, shared: Shared, report: Report) -> dict[str, str]:
-    """Train, or go on with, a trial; the "error" of one that is refused, which is no reason to try it again."""
+def run_trial(name: str, shared: Shared, report: Report) -> dict[str, Any]:
+    """Train, or go on with, a trial; its last evaluation, or the "error" of one that is refused.
+
+    Which is no reason to try it again. The last evaluation is no report: a trial is not stopped when it has ended.
+    """
     trial = shared.trials[name]
     begin_afresh(shared.cpus)
     if shared.replay:
@@ -57,10 +60,11 @@ def run_trial(name: str, shared: Shared, report: Report) -> dict[str, str]:
     try:
         with warnings_alone():
             rows = shared.rows[rows_key(trial)]
-            train(trial.task, trial.options, trial.catalog, trial.splits, rows=rows, observe=Observer(report))
+            observe = Observer(report, trial.recipe.epochs)
+            summary = train(trial.task, trial.options, trial.catalog, trial.splits, rows=rows, observe=observe)
     except AtsError as error:
         return {"error": said(error)}
-    return {}
+    return {"epoch": summary["epochs"], METRIC: summary[METRIC]}
 
 
 def rows_key(trial: Trial) -> str:
@@ -75,14 +79,15 @@ def said(error: BaseException) -> str:
 
 @dataclass
 class Observer:
-    """Passes on the first epoch, which says when training began, and every evaluation."""
+    """Passes on the first epoch, which says when training began, and every evaluation but the last."""
 
     report: Report
+    epochs: int
     began: bool = False
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         """Told of an epoch by the training loop."""
-        if METRIC in row or not self.began:
+        if not self.began or (METRIC in row and row["epoch"] < self.epochs):
             self.began = True
             self.report({name: row[name] for name in TOLD if name in row})
 

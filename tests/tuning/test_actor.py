@@ -53,10 +53,10 @@ def test_a_stopped_training_ends_where_it_waits() -> None:
     assert Training(work, elsewhere=False).stop(), "one that never began has ended"
 
 
-def test_tune_hears_of_the_first_epoch_and_of_evaluations() -> None:
+def test_tune_hears_of_the_first_epoch_and_of_every_evaluation_but_the_last() -> None:
     told: list[dict[str, float]] = []
-    observe = Observer(lambda row: told.append(dict(row)))
-    for epoch in range(1, 4):
+    observe = Observer(lambda row: told.append(dict(row)), epochs=4)
+    for epoch in range(1, 5):
         row = {"epoch": epoch, "seconds": 2.0, "train_loss": 1.0}
         observe(row)
         if epoch != 2:
