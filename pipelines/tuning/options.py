@@ -1,12 +1,11 @@
 """What a sweep goes over, and how."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Suppress, arg
 
 from ats_core.errors import RecipeError
-from ats_core.recipes import Recipe
 from pipelines.storage import objects
 from pipelines.training.options import TrainOptions
 
@@ -106,15 +105,6 @@ class SweepOptions(TrainOptions):
         unused = {name: default for name, default in (("gated", False), ("chunk", None)) if name not in USE[model]}
         used = {name: value for name, value in swept.items() if name in USE[model]}
         return TrainOptions(**shared | unused | {"model": model, "seed": seed} | used)
-
-
-def unless_it_is_so(options: TrainOptions, recipe: Recipe) -> TrainOptions:
-    """Without the values that the recipe has anyway: so the same training has the same name in every sweep."""
-    for name in ("n_patches", "patch_size", "estimator", "entropy_weight"):
-        left_out = replace(options, **{name: None})
-        if left_out.recipe(recipe) == options.recipe(recipe):
-            options = left_out
-    return options
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pipelines.training.options import TrainOptions
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import Splits, run_name
 from pipelines.tuning.data import Data
-from pipelines.tuning.options import USE, SweepOptions, unless_it_is_so
+from pipelines.tuning.options import USE, SweepOptions
 
 Choice = Mapping[str, Any]
 """A value for the model and for each of AXES; None leaves it to the task."""
@@ -75,7 +75,7 @@ def trial_of(options: SweepOptions, data: Data, choice: Choice, seed: int, split
     model, swept = choice["model"], {axis: choice[axis] for axis in AXES if axis in USE[choice["model"]]}
     view = swept.pop("view_size", None) or data.recipe.view_size
     task = data.recipe_at(view)
-    run = unless_it_is_so(options.of_run(model, seed, **swept), task)
+    run = options.of_run(model, seed, **swept)
     recipe = run.recipe(task)
     row = _row(recipe, [axis for axis, values in choices(options).items() if len(values) > 1])
     name = row if len(data.splits) == 1 else f"{row} test={'+'.join(splits.test)}"
