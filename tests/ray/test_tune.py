@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+from ray.core.generated import autoscaler_pb2
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_put
 
 from deploy.local_head import local_head
 from pipelines.storage import objects
-from pipelines.tuning import table
+from pipelines.tuning import resources, table
 from pipelines.tuning.options import SweepOptions
 from pipelines.tuning.resources import ResourceError
-from pipelines.tuning.sweep import sweep
+from pipelines.tuning.sweep import room, sweep
 from pipelines.tuning.trial import METRIC
 
 EPOCHS = 4
@@ -197,6 +200,33 @@ def test_more_than_the_cluster_has_is_refused_before_anything_is_written(options
         with pytest.raises(ResourceError, match="the nodes of the cluster have 6 CPU and 0 GPU"):
             sweep(replace(options, out=str(tmp_path / "out"), **asked))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_an_autoscaler_may_add_is_known_where_it_says_so(
+    options: SweepOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways: the limits that Ray's control store holds, and the file that `ray up` leaves on the head."""
+    large = replace(options, cpus_per_trial=8.0)
+    limits = autoscaler_pb2.ClusterConfig()
+    for most, cpus in ((2, 16), (0, 64)):
+        limits.node_group_configs.add(max_count=most).resources["CPU"] = cpus
+    key, namespace = ray._raylet.GCS_AUTOSCALER_CLUSTER_CONFIG_KEY, ray._raylet.GCS_AUTOSCALER_STATE_NAMESPACE
+    _internal_kv_put(key.encode(), limits.SerializeToString(), namespace=namespace.encode())
+    try:
+        assert room(large)[0].cpus == 8
+        with pytest.raises(ResourceError, match="16 CPU"):
+            room(replace(options, cpus_per_trial=17.0))
+    finally:
+        _internal_kv_del(key.encode(), namespace=namespace.encode())
+    with pytest.raises(ResourceError):
+        room(large)
+    monkeypatch.setattr(resources, "LAUNCHED", tmp_path / "ray_bootstrap_config.yaml")
+    resources.LAUNCHED.write_text(
+        "available_node_types: {a: {resources: {CPU: 8}}, b: {resources: {CPU: 9}, max_workers: 0}}"
+    )
+    assert room(large)[0].cpus == 8
+    with pytest.raises(ResourceError):
+        room(replace(options, cpus_per_trial=9.0))
 
 
 @pytest.mark.timeout(600)  # a Ray of its own and two jobs: a minute on a quiet machine
