@@ -1,6 +1,5 @@
 """The colours of a catalog, against those of its images."""
 
-
 import numpy as np
 import pytest
 from PIL import Image

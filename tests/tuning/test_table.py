@@ -84,6 +84,12 @@ def test_both_files_say_the_same_and_nothing_else_is_left(trials: list[Trial], t
     assert (of_csv[0]["test_error"], of_csv[1]["test_error"], of_csv[1]["machine"]) == ("", "0.25", "a, b")
 
 
+def test_results_lie_in_a_bucket_too(trials: list[Trial], s3: str) -> None:
+    for status in ("pending", "finished"):
+        table.write(f"{s3}/sweep", [table.row_of(trials[0], status)])
+    assert table.read(f"{s3}/sweep")[trials[0].name]["status"] == "finished"
+
+
 def test_means_are_over_finished_trials(trials: list[Trial]) -> None:
     errors = (0.1, 0.3)
     rows = [table.row_of(t, "finished", summary={"test_error": e}) for t, e in zip(trials, errors, strict=False)]
