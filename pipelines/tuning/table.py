@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from pipelines.report.cross_validation import mean_and_error
+from pipelines.report.results import SETTINGS
 from pipelines.storage import objects
 from pipelines.tuning.plan import Trial
 
-SETTINGS = ("task", "model", "n_patches", "estimator", "entropy_weight", "patch_size", "view_size", "batch_size")
 MEASURES = (
     ("test error", "test_error", ".3f"),
     ("AUROC", "test_auroc", ".3f"),
