@@ -4,6 +4,7 @@ B images, K cells, N drawn. Masses are float64 whatever the proposal is: once a 
 float32 no longer knows what is left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,6 +20,9 @@ Sampling = Literal["drawn", "topk", "exact"]
 
 TOP = "topk"
 """Not an estimator but a biased choice: `Draw.estimator` of the cells of largest mass."""
+
+Randomness = torch.Generator | Sequence[torch.Generator] | None
+"""Where chance comes from: one generator of a batch, or one an image; torch's global one when None."""
 
 SUM_TOLERANCE = 1e-4  # a float32 softmax over 10,000 cells is within 1e-5 of one; anything normalised is
 
@@ -43,12 +47,24 @@ class Draw:
         moved = {name: getattr(self, name).to(device) for name in ("cells", "proposal", "weights", "undrawn")}
         return replace(self, **moved)
 
+    def prefix(self, n: int) -> "Draw":
+        """The first `n` cells of what `draw` gave: a draw of `n` cells, weighed as one.
 
-def draw(q_BK: Tensor, n: int, estimator: str = "unordered", generator: torch.Generator | None = None) -> Draw:
+        So N may be chosen after the fact, or grow. It stays unbiased as long as features do not decide on it.
+        """
+        rule, q_BN = _rule(self.estimator), self.proposal[:, :n]
+        again_BNN = (self.cells[:, :, None] == self.cells[:, None, :]).tril(-1)  # with replacement
+        left_out_B = self.proposal.masked_fill(again_BNN.any(-1), 0.0)[:, n:].sum(-1)
+        undrawn_B = self.undrawn + left_out_B
+        return Draw(self.cells[:, :n], q_BN, rule.weights(q_BN, undrawn_B), self.estimator, undrawn_B)
+
+
+def draw(q_BK: Tensor, n: int, estimator: str = "unordered", generator: Randomness = None) -> Draw:
     """Draw `n` cells an image from the proposal `q_BK` [B, K], float32 or float64, and weigh them.
 
-    `generator` lives on the proposal's device; without one, torch's global generator is used. Raises `ProposalError`
-    for rows that are no distribution, `DrawError` for an unknown estimator or an `n` that cannot be drawn.
+    `generator` lives on the proposal's device. With one an image, what is drawn of it does not depend on the others of
+    the batch. Raises `ProposalError` for rows that are no distribution, `DrawError` for an unknown estimator or an `n`
+    that cannot be drawn.
     """
     q_BK, rule = _normalised(q_BK), _rule(estimator)
     _check_size(q_BK, n, rule)
@@ -87,28 +103,37 @@ def _masses(
     return q_BK.gather(1, cells_BN), q_BK.scatter(1, cells_BN, 0.0).sum(-1)
 
 
-def _in_sequence(q_BK: Float64[Tensor, "B K"], n: int, generator: torch.Generator | None) -> Int64[Tensor, "B {n}"]:
+def _in_sequence(q_BK: Float64[Tensor, "B K"], n: int, generator: Randomness) -> Int64[Tensor, "B {n}"]:
     """Draw without replacement, each draw proportional to q among the cells left, by an exponential race.
 
     Cell i arrives at time E_i / q_i, E exponential; the first n arrivals, in order, are the draw. Logs keep the times
     of tiny q finite, and cells of zero probability infinitely late.
     """
-    waits_BK = torch.empty_like(q_BK).exponential_(generator=generator).clamp_min(torch.finfo(q_BK.dtype).tiny)
+    waits_BK = torch.cat(
+        [q_bK.new_empty(q_bK.shape).exponential_(generator=own) for q_bK, own in _shares(q_BK, generator)]
+    )
+    waits_BK = waits_BK.clamp_min(torch.finfo(q_BK.dtype).tiny)
     return (waits_BK.log() - q_BK.log()).topk(n, dim=-1, largest=False, sorted=True).indices
 
 
-def _with_replacement(
-    q_BK: Float64[Tensor, "B K"], n: int, generator: torch.Generator | None
-) -> Int64[Tensor, "B {n}"]:
+def _with_replacement(q_BK: Float64[Tensor, "B K"], n: int, generator: Randomness) -> Int64[Tensor, "B {n}"]:
     """Draw with replacement, by inverting the cumulative distribution.
 
     A cell of zero probability takes its predecessor's level, so that no number falls on it, even where a parallel
     cumsum is not monotone; `torch.multinomial` returns a leading one when its random number is 0.
     """
     levels_BK = torch.where(q_BK > 0, q_BK.cumsum(-1), 0.0).cummax(-1).values
-    u_BN = torch.rand(len(q_BK), n, dtype=q_BK.dtype, device=q_BK.device, generator=generator)
+    shares = _shares(q_BK, generator)
+    u_BN = torch.cat([torch.rand(len(q), n, dtype=q.dtype, device=q.device, generator=own) for q, own in shares])
     below_one = 1 - torch.finfo(q_BK.dtype).eps  # u times the last level must stay below it
     return torch.searchsorted(levels_BK, u_BN.clamp_max(below_one) * levels_BK[:, -1:], right=True)
+
+
+def _shares(q_BK: Tensor, generator: Randomness) -> list[tuple[Tensor, torch.Generator | None]]:
+    """The rows of each generator."""
+    if isinstance(generator, Sequence):
+        return list(zip(torch.split(q_BK, 1), generator, strict=True))
+    return [(q_BK, generator)]
 
 
 def _normalised(q_BK: Tensor) -> Float64[Tensor, "B K"]:

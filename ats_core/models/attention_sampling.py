@@ -1,10 +1,10 @@
 """Attention sampling, and uniform sampling as its baseline. Shape suffixes as in protocol.py."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ats_core.attention import AttentionNetwork, UniformAttention, smoothed_softmax
 from ats_core.errors import RecipeError
@@ -15,7 +15,7 @@ from ats_core.models.classifier import unit_classifier
 from ats_core.models.protocol import Output
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision
-from ats_core.sampling import Draw, Sampling, all_cells, draw, top_cells
+from ats_core.sampling import Draw, Randomness, Sampling, all_cells, draw, top_cells
 
 RELEASED = "released"
 """Not an estimator but the authors' biased backward of the `sequential` one, for comparison."""
@@ -52,7 +52,7 @@ class AttentionSampling(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
+        self, views: Float[Tensor, "B C h w"], *, generator: Randomness = None, sampling: Sampling = "drawn"
     ) -> Draw:
         """Draw cells from the attention itself, the proposal of least variance (eq. 9); or take the top, or all."""
         a_BK = self.attend(views)
@@ -72,12 +72,19 @@ class AttentionSampling(nn.Module):
         a_BK = self.attend(views)
         a_BN = a_BK.gather(1, draw.cells)
         f_BND = features_of_patches(self.features, patches)
-        released = self.estimator == RELEASED and torch.is_grad_enabled()
-        with full_precision(views.device):
-            logits_BC = self.classifier(expectation(a_BN, f_BND, draw, released=released))
-            with torch.no_grad():  # the classifier is linear: logits of features are as good as features
-                error_BC = standard_error(a_BN, f_BND @ self.classifier.weight.T, draw)
+        logits_BC = self.classify(a_BN, f_BND, draw)
+        with torch.no_grad(), full_precision(views.device):  # linear: logits of features are as good as features
+            error_BC = standard_error(a_BN, f_BND @ self.classifier.weight.T, draw)
         return Output(logits_BC, a_BK, error_BC)
+
+    def classify(self, a_BN: Float[Tensor, "B N"], f_BND: Float[Tensor, "B N D"], draw: Draw) -> Float[Tensor, "B C"]:
+        """Logits from the attention at the drawn cells, and the features of their patches.
+
+        Of a draw by the present weights `draw.proposal` is that attention, without its gradient.
+        """
+        released = self.estimator == RELEASED and torch.is_grad_enabled()
+        with full_precision(f_BND.device):
+            return cast(Tensor, self.classifier(expectation(a_BN, f_BND, draw, released=released)))
 
 
 class Uniform(AttentionSampling):
@@ -88,7 +95,7 @@ class Uniform(AttentionSampling):
         self.attention = UniformAttention(self.grid)
 
     def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
+        self, views: Float[Tensor, "B C h w"], *, generator: Randomness = None, sampling: Sampling = "drawn"
     ) -> Draw:
         """Draw cells uniformly, or take all; there is no top where all are equal: `RecipeError`."""
         if sampling == "topk":

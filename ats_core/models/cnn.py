@@ -2,14 +2,14 @@
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ats_core.backbones import Backbone
 from ats_core.geometry import CellGrid
 from ats_core.models.protocol import Output
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision, raised
-from ats_core.sampling import Draw, Sampling, no_cells
+from ats_core.sampling import Draw, Randomness, Sampling, no_cells
 
 
 class CNN(nn.Module):
@@ -30,7 +30,7 @@ class CNN(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
+        self, views: Float[Tensor, "B C h w"], *, generator: Randomness = None, sampling: Sampling = "drawn"
     ) -> Draw:
         """No cell at all."""
         return no_cells(len(views), views.device)

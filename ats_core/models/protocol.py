@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Tensor
 
 from ats_core.geometry import CellGrid
 from ats_core.pixels import Standardise
-from ats_core.sampling import Draw, Sampling
+from ats_core.sampling import Draw, Randomness, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PatchModel(Protocol):
     grid: CellGrid
     standardise: Standardise
 
-    def propose(self, views: Tensor, *, generator: Generator | None = None, sampling: Sampling = "drawn") -> Draw:
+    def propose(self, views: Tensor, *, generator: Randomness = None, sampling: Sampling = "drawn") -> Draw:
         """Which cells to read, for standardised views [B, C, h, w]; no gradient.
 
         A model that always reads the same cells has one answer, whatever `sampling` is.

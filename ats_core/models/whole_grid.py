@@ -2,12 +2,12 @@
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from ats_core.features import FeatureNetwork
 from ats_core.geometry import CellGrid
 from ats_core.pixels import Standardise
-from ats_core.sampling import Draw, Sampling, all_cells
+from ats_core.sampling import Draw, Randomness, Sampling, all_cells
 
 
 class WholeGrid(nn.Module):
@@ -39,7 +39,7 @@ class WholeGrid(nn.Module):
 
     @torch.no_grad()
     def propose(
-        self, views: Float[Tensor, "B C h w"], *, generator: Generator | None = None, sampling: Sampling = "drawn"
+        self, views: Float[Tensor, "B C h w"], *, generator: Randomness = None, sampling: Sampling = "drawn"
     ) -> Draw:
         """Every cell, in order."""
         n_cells = self.grid.n_cells

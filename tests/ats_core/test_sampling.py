@@ -1,5 +1,7 @@
 """Draws: their distribution, their edges, their errors."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from scipy.stats import chisquare
@@ -192,3 +194,33 @@ def test_refusals_say_what_to_do(case) -> None:
     with pytest.raises(error, match=message) as refusal:
         draw(q_BK, n, estimator)
     assert isinstance(refusal.value, AtsError)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_with_a_generator_an_image_its_draw_does_not_depend_on_the_others(estimator: str) -> None:
+    q_BK = torch.randn(5, 12, generator=seeded()).softmax(1)
+
+    def generators(rows: Sequence[int]) -> list[torch.Generator]:
+        return [seeded(row) for row in rows]
+
+    together = draw(q_BK, 4, estimator, generators(range(5)))
+    assert not (together.cells == together.cells[0]).all()
+    for rows in ([3], [4, 0]):
+        alone = draw(q_BK[rows], 4, estimator, generators(rows))
+        assert torch.equal(alone.cells, together.cells[rows])
+        assert torch.equal(alone.weights, together.weights[rows])
+    with pytest.raises(ValueError, match="argument"):
+        draw(q_BK, 4, estimator, generators([0]))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_prefix_of_a_draw_is_a_draw(estimator: str) -> None:
+    q_BK = torch.randn(50, 6, generator=seeded(), dtype=torch.float64).softmax(1)
+    drawn = draw(q_BK, 6, estimator, seeded())
+    for n in range(1, 7):
+        prefix = drawn.prefix(n)
+        assert torch.equal(prefix.cells, drawn.cells[:, :n])
+        undrawn_B = torch.stack([1 - q[cells.unique()].sum() for q, cells in zip(q_BK, prefix.cells, strict=True)])
+        torch.testing.assert_close(prefix.undrawn, undrawn_B, atol=1e-12, rtol=0)
+        assert torch.equal(prefix.weights, ESTIMATORS[estimator].weights(prefix.proposal, prefix.undrawn))
+    assert torch.equal(drawn.prefix(6).weights, drawn.weights)
