@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -29,7 +30,7 @@ MIN_ROWS = 8  # a task's start costs about as much as decoding some images; noth
 LARGE = 16_000_000  # pixels, from which on an image that is stored whole is worth a warning
 BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
 
-_ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
+ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
 _NO_SIZES = dict.fromkeys(("n_bytes", "height", "width", "channels", "view_height", "view_width"), 0)
 _UNREAD = {"etag": "", "dtype": "", "index": b"", "layout": "", "source_uri": "", "view": b"", **_NO_SIZES}
 
@@ -79,7 +80,7 @@ def build_catalog(
         rows = ray.data.from_arrow(_blocks(entries, view_size, 1 if convert else MIN_ROWS))
     wanted = {"view_size": view_size, "convert": convert, "codec": codec, "checksums": checksums}
     rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted)
-    rows.write_parquet(path, filesystem=filesystem)
+    rows.write_parquet(path, filesystem=filesystem, row_group_size=BLOCK_ROWS)  # a few rows may be read alone
     manifest = Manifest(
         source=repr(source),
         classes=source.classes,
@@ -118,10 +119,12 @@ def describe(
     convert: str | None = None,
     codec: Codec = "jpeg",
     checksums: bool = False,
+    at_once: int = 1,
 ) -> pa.Table:
-    """Catalog rows, of SCHEMA, for a table of entries; the options are those of `build_catalog`."""
-    rows = (_row(entry, view_size, convert, codec, checksums) for entry in entries.to_pylist())
-    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    """Catalog rows, of SCHEMA, for a table of entries, so many at once; the options are those of `build_catalog`."""
+    with ThreadPoolExecutor(at_once) as pool:
+        rows = pool.map(lambda entry: _row(entry, view_size, convert, codec, checksums), entries.to_pylist())
+        return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
 def _row(
@@ -221,7 +224,7 @@ def _file_names(out: str) -> list[str]:
 def _blocks(entries: Sequence[Entry], view_size: tuple[int, int], least: int) -> list[pa.Table]:
     """The entries, a table for each task; with at least so many where there are."""
     rows = [asdict(e) | {"boxes": [dict(zip(BOX_SIDES, box, strict=True)) for box in e.boxes]} for e in entries]
-    table = pa.Table.from_pylist(rows, schema=_ENTRY_SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=ENTRY_SCHEMA)
     fitting = FILE_BYTES // (view_size[0] * view_size[1] * 3)
     per_task = max(1, min(fitting, max(least, len(entries) // MIN_TASKS)))
     return [table.slice(start, per_task) for start in range(0, len(entries), per_task)]

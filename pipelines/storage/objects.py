@@ -6,6 +6,7 @@ come out as they are; the callers know whether an image, a catalog or a label fi
 """
 
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,10 +65,19 @@ def read_bytes(uri: str, start: int | None = None, end: int | None = None) -> by
 
 
 def write_bytes(uri: str, data: bytes) -> None:
-    """Writes the whole object, with the folders that a local path needs; replaces what was there."""
+    """Writes the whole object, with the folders that a local path needs; replaces what was there, all at once."""
     filesystem, path = _open(uri)
     filesystem.makedirs(filesystem._parent(path), exist_ok=True)
-    filesystem.pipe_file(path, data)
+    if _protocol(uri) not in LOCAL:
+        filesystem.pipe_file(path, data)
+        return
+    partial = Path(path).with_name(f".{uuid.uuid4().hex}.partial")  # a name that fits, whatever the path is
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def upload(path: str | Path, uri: str) -> None:
@@ -117,14 +127,30 @@ def list_uris(where: str) -> list[str]:
 
     A folder whose name holds `*`, `?` or `[` is a folder.
     """
+    return sorted(_full(where, path) for path in _listed(where))
+
+
+def list_etags(where: str) -> dict[str, str]:
+    """The same, with the etag of each as the listing has it; "" where it has none. No request an object."""
+    etags = {_full(where, path): info for path, info in _listed(where).items()}
+    of = _local_etag if is_local(where) else lambda uri: _etag(etags[uri])
+    return {uri: of(uri) for uri in sorted(etags)}
+
+
+def _listed(where: str) -> dict[str, Mapping[str, Any]]:
     filesystem, path = _open(where)
     if _is_glob(filesystem, path):
-        found = [name for name, info in filesystem.glob(path, detail=True).items() if info["type"] == "file"]
+        found = {name: info for name, info in filesystem.glob(path, detail=True).items() if info["type"] == "file"}
     else:
-        found = filesystem.find(path)
+        found = filesystem.find(path, detail=True)
     if not found:
         raise FileNotFoundError(where)
-    return sorted(_full(where, p) for p in found)
+    return found
+
+
+def _local_etag(path: str) -> str:
+    """As `stat` has it; "" for a link to nothing."""
+    return stat(path).etag if Path(path).exists() else ""
 
 
 def root(where: str) -> str:

@@ -103,10 +103,13 @@ class PatchReader:
         """
         return self.submit(images, centres).result()
 
-    def submit(self, images: Sequence[ImageRef], centres: Tensor | np.ndarray) -> Future[tuple[Tensor, Tensor]]:
+    def submit(
+        self, images: Sequence[ImageRef], centres: Tensor | np.ndarray, *, counters: Counters | None = None
+    ) -> Future[tuple[Tensor, Tensor]]:
         """The same, ahead of need: reading starts now, the future holds what `read` returns or raises.
 
         It cannot be cancelled, and what it calls back runs in a thread that decodes: it must not wait for another read.
+        What this call reads is counted in `counters` where given, and not in `stats`.
         """
         starts_BN2 = _checked(images, centres) - self.patch_size // 2
         parts = self._parts(images, starts_BN2)
@@ -123,7 +126,7 @@ class PatchReader:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._connected().read([part.target for part in asked]).add_done_callback(finish)
+        self._connected().read([part.target for part in asked], counters).add_done_callback(finish)
         return future
 
     def _connected(self) -> TileReader:
@@ -252,6 +255,11 @@ class _Part:
         if self.pixels_HWC is not None:
             paste(self.pixels_HWC.numpy(), (0, 0), starts_M2, patches_MPPC)
         return torch.from_numpy(patches_MPPC).reshape(shape)
+
+
+def inside_of(image: ImageRef, centres_N2: np.ndarray, patch_size: int) -> np.ndarray:
+    """bool [N, P, P]: which pixels of patches around integer centres lie in the image."""
+    return _inside(centres_N2[None] - patch_size // 2, patch_size, image, ())[0]
 
 
 def _inside(starts_RN2: np.ndarray, size: int, image: ImageRef, holes: Sequence[Area]) -> np.ndarray:

@@ -59,9 +59,10 @@ class TileReader:
         self.kept, self.whole_bytes, self.counters, self.network = kept, whole_bytes, counters, network
         self.pool = ThreadPoolExecutor(threads, "decode")
 
-    def read(self, targets: Sequence[Target]) -> Future[list[Failures]]:
-        """Fill the targets; the future holds what failed of each. Does not wait."""
-        return _Reading(self, [_Plan(target, self) for target in targets]).start()
+    def read(self, targets: Sequence[Target], counters: Counters | None = None) -> Future[list[Failures]]:
+        """Fill the targets; the future holds what failed of each. Does not wait. May be counted apart."""
+        counters = counters or self.counters
+        return _Reading(self, [_Plan(target, self, counters) for target in targets], counters).start()
 
 
 @dataclass(slots=True, eq=False)
@@ -77,9 +78,9 @@ class _Unit:
 class _Plan:
     """One target: the tiles of its windows, the bytes of them that are at hand, and the units of the rest."""
 
-    def __init__(self, target: Target, reader: TileReader) -> None:
+    def __init__(self, target: Target, reader: TileReader, counters: Counters) -> None:
         self.target, self.image, self.layout = target, target.image, target.layout
-        self.kept, self.counters = reader.kept, reader.counters
+        self.kept, self.counters = reader.kept, counters
         self.whole = 0 < self.image.n_bytes <= reader.whole_bytes
         self.windows = touched(self.layout, target.starts_M2, target.out_MhwC.shape[1:3])
         self.spans = {tile: self.layout.spans(tile) for tile in self.windows}
@@ -173,8 +174,8 @@ class _Plan:
 class _Reading:
     """One call: all targets' units are asked for at once; whoever brings the last tile resolves the future."""
 
-    def __init__(self, reader: TileReader, plans: Sequence[_Plan]) -> None:
-        self.reader, self.plans = reader, plans
+    def __init__(self, reader: TileReader, plans: Sequence[_Plan], counters: Counters) -> None:
+        self.reader, self.plans, self.counters = reader, plans, counters
         self.future: Future[list[Failures]] = Future()
         self.future.set_running_or_notify_cancel()
         self._left = sum(len(plan.windows) for plan in plans) + 1  # one for `start` itself
@@ -192,7 +193,7 @@ class _Reading:
         """Send the requests of all these units; each is decoded when its last part has come."""
         parts = [(plan, unit, part) for plan, unit in units for part in split(unit.span)]
         ranges = [ByteRange(plan.image.uri, *part, plan.image.etag) for plan, _, part in parts]
-        for (_, unit, _), future in zip(parts, fetch(ranges, self.reader.counters, self.reader.network), strict=True):
+        for (_, unit, _), future in zip(parts, fetch(ranges, self.counters, self.reader.network), strict=True):
             unit.parts.append(future)
         for plan, unit in units:
             self._when_there(plan, unit)
@@ -246,7 +247,7 @@ class _Reading:
                 else:
                     plan.failures[tile] = plan.error(error, tile)
                 failed += 1
-        self.reader.counters.add(tiles=len(tiles) - failed, decode_s=time.perf_counter() - began, retries=len(again))
+        self.counters.add(tiles=len(tiles) - failed, decode_s=time.perf_counter() - began, retries=len(again))
         if again:
             self._ask([(plan, unit) for tile in again for unit in plan.again(tile)])
         self._done(len(tiles) - len(again))

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from pipelines.catalog.schema import Entry
-from pipelines.catalog.sources.listing import list_source, stratified_split
+from pipelines.catalog.sources.listing import list_etags, stratified_split
 from pipelines.errors import CatalogError
 from pipelines.storage import images as images_
 from pipelines.storage import objects
@@ -42,6 +42,11 @@ class LabelsCsv:
         return [] if self.labels is None else read_labels(self.labels)
 
     @cached_property
+    def etags(self) -> dict[str, str]:
+        """The etags of all files that are there, as far as the listing has them."""
+        return list_etags(self.images)
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted; as numbers when all are whole numbers."""
         names = {row["label"] for row in self._rows} - {""}
@@ -53,8 +58,8 @@ class LabelsCsv:
         Raises:
             CatalogError: there are no images; the CSV cannot be read, names an image twice, or is ambiguous.
         """
-        uris, folder = list_source(self.images), objects.root(self.images)
-        known = {objects.relative(uri, folder): uri for uri in uris if images_.is_image(uri)}
+        folder = objects.root(self.images)
+        known = {objects.relative(uri, folder): uri for uri in self.etags if images_.is_image(uri)}
         rows = self._match(known)
         names = {uri: name for name, uri in known.items()}
         names |= {uri: row["image"] for uri, row in rows.items() if uri not in names}

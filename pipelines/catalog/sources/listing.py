@@ -11,8 +11,13 @@ TEST_SHARE = 5  # one image in five tests, where the data set does not say
 
 def list_source(where: str) -> list[str]:
     """All files below a folder or prefix, or that match a glob; CatalogError when there are none."""
+    return list(list_etags(where))
+
+
+def list_etags(where: str) -> dict[str, str]:
+    """The same, with their etags as far as the listing has them."""
     try:
-        return objects.list_uris(where)
+        return objects.list_etags(where)
     except FileNotFoundError as error:
         raise CatalogError(where, "there are no files", "Check --images: a folder, a prefix or a glob.") from error
 
