@@ -55,7 +55,12 @@ class AttentionSampling(nn.Module):
         self, views: Float[Tensor, "B C h w"], *, generator: Randomness = None, sampling: Sampling = "drawn"
     ) -> Draw:
         """Draw cells from the attention itself, the proposal of least variance (eq. 9); or take the top, or all."""
-        a_BK = self.attend(views)
+        return self.draw_from(self.attend(views), generator=generator, sampling=sampling)
+
+    def draw_from(
+        self, a_BK: Float[Tensor, "B K"], *, generator: Randomness = None, sampling: Sampling = "drawn"
+    ) -> Draw:
+        """The same, from an attention that is at hand."""
         if sampling == "exact":
             return all_cells(a_BK)
         if sampling == "topk":

@@ -1,0 +1,95 @@
+"""Blocks of images through the stages, on as many processes as the cluster has room for."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from pipelines.scoring.geojson import write_geojson
+from pipelines.scoring.model import Scorer
+from pipelines.scoring.options import ScoreOptions
+from pipelines.scoring.schema import SCORES
+from pipelines.scoring.stages.classify import Classify
+from pipelines.scoring.stages.open import open_images
+from pipelines.scoring.stages.propose import Propose
+from pipelines.scoring.stages.read import Read
+
+FEW_CPUS = 8  # so that the first process of each stage has one of its own, and others too
+
+HELPERS = 2  # tasks at once that open images, or write what was found
+
+Stage = tuple[type, dict[str, Any], int, dict[str, float]]
+"""Its class, what that is made with, processes at most, and what each reserves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Processes of each stage at most, and what one reserves."""
+
+    propose: int
+    read: int
+    classify: int
+    cpu: dict[str, float]
+    """Of a process without networks."""
+    network: dict[str, float]
+    """Of one with them."""
+
+    @classmethod
+    def of(cls, options: ScoreOptions, cluster: Mapping[str, float]) -> "Sizes":
+        """From the cluster, unless the options say otherwise.
+
+        A GPU is shared by a process that proposes and one that classifies; without any, all stages compete for the
+        CPUs. Where these are few, a process reserves a part of one, so that all find room, and two that only help.
+        """
+        cpus, gpus = max(1, int(cluster.get("CPU", 1))), int(cluster.get("GPU", 0))
+        on_gpu = options.device == "gpu" or (options.device == "auto" and gpus > 0)
+        networks = max(1, gpus) if on_gpu else cpus
+        propose, classify = options.propose_actors or networks, options.classify_actors or networks
+        read = options.read_actors or cpus
+        cpu = {"num_cpus": 1.0 if cpus >= FEW_CPUS else cpus / (propose + read + classify + HELPERS)}
+        return cls(propose, read, classify, cpu, cpu | ({"num_gpus": 0.5} if on_gpu else {}))
+
+
+def scored(
+    options: ScoreOptions, scorer: Scorer, catalog: str | None, blocks: Sequence[pa.Table]
+) -> Iterator[pa.Table]:
+    """The RESULT of every block, in any order: a slow image holds up no other."""
+    with _unordered():
+        sizes, as_it_is = Sizes.of(options, ray.cluster_resources()), {"batch_size": None, "batch_format": "pyarrow"}
+        where = {"view_size": scorer.recipe.view_size, "catalog": catalog}
+        # Without GPUs Ray opens images in the processes that propose, with them in others.
+        stream = ray.data.from_arrow(list(blocks)).map_batches(open_images, fn_kwargs=where, **as_it_is, **sizes.cpu)
+        for stage, made_with, at_most, resources in _stages(options, scorer, sizes):
+            pool = ActorPoolStrategy(min_size=1, max_size=at_most)
+            stream = stream.map_batches(stage, fn_constructor_kwargs=made_with, compute=pool, **as_it_is, **resources)
+        if options.geojson:
+            outline = {"out": options.out, "patch_size": scorer.recipe.patch_size}
+            stream = stream.map_batches(outlined, fn_kwargs=outline, **as_it_is, **sizes.cpu)
+        yield from (result for result in stream.iter_batches(batch_size=None, batch_format="pyarrow") if len(result))
+
+
+def _stages(options: ScoreOptions, scorer: Scorer, sizes: Sizes) -> Iterator[Stage]:
+    of_networks = {"scorer": scorer, "keep_attention": options.attention}
+    yield Propose, of_networks, sizes.propose, sizes.network
+    if scorer.n_patches:
+        yield Read, {"patch_size": scorer.recipe.patch_size, "n": scorer.n_patches}, sizes.read, sizes.cpu
+    yield Classify, of_networks, sizes.classify, sizes.network
+
+
+def outlined(result: pa.Table, out: str, patch_size: int) -> pa.Table:
+    """The block as it was, its GeoJSON written; written again, after a crash, that is the same."""
+    write_geojson(result.select(SCORES.names), out, patch_size)
+    return result
+
+
+@contextmanager
+def _unordered() -> Iterator[None]:
+    context = DataContext.get_current().copy()
+    context.execution_options.preserve_order = False
+    context.enable_progress_bars = False
+    with DataContext.current(context):
+        yield

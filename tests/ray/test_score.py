@@ -1,0 +1,154 @@
+"""Whole scoring runs on a real Ray: every image has one row, whatever is there and whatever came before."""
+
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as pads
+import pytest
+import torch
+from PIL import Image
+
+from ats_core import bundle
+from pipelines.catalog.schema import Manifest
+from pipelines.errors import CatalogError
+from pipelines.scoring.names import safe_name
+from pipelines.scoring.options import ScoreOptions
+from pipelines.scoring.schema import ATTENTION, SCORES
+from pipelines.scoring.score import ScoringError, score
+from pipelines.scoring.stream import FEW_CPUS, HELPERS, Sizes
+from pipelines.storage import objects
+from tests.ray.conftest import TOY
+
+ODD_NAMES = ["a b.png", "it's.png", "ä…é.png", "100 %.png", "a..b.png", "sub/a b.png"]
+BROKEN = {"text.jpg": "not_an_image", "nothing.png": "empty", "cut.png": "truncated", "bomb.png": "too_large"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    bundle.save(TOY.build(), TOY, folder)
+    return str(folder)
+
+
+def png(seed: int) -> bytes:
+    rng, buffer = np.random.default_rng(seed), io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def fill(folder: str) -> None:
+    """Good images of odd names, and broken ones."""
+    for i, name in enumerate(ODD_NAMES):
+        objects.write_bytes(objects.join(folder, name), png(i))
+    bomb = bytearray(png(0))
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height in its header
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
+    data = {"text.jpg": b"hello", "nothing.png": b"", "cut.png": png(1)[:-2000], "bomb.png": bytes(bomb)}
+    for name, content in data.items():
+        objects.write_bytes(objects.join(folder, name), content)
+
+
+def rows_of(out: str) -> dict[str, dict[str, Any]]:
+    """By image, of which none is there twice."""
+    filesystem, path = objects.arrow_filesystem(objects.join(out, "scores"))
+    rows = pads.dataset(path, filesystem=filesystem, schema=SCORES).to_table().to_pylist()
+    by_image = {row["image_id"]: row for row in rows}
+    assert len(by_image) == len(rows)
+    return by_image
+
+
+def test_every_image_has_one_row_and_only_what_changed_is_scored_again(ray_local: None, model: str, s3: str) -> None:
+    images, out = objects.join(s3, "images"), objects.join(s3, "out")
+    fill(images)
+    options = {"model": model, "images": images, "out": out, "max_failed": 0.4, "attention": True, "geojson": True}
+    summary = score(ScoreOptions(**options, overlays=2))
+    first = rows_of(out)
+    assert {name: row["status"] for name, row in first.items()} == dict.fromkeys(ODD_NAMES, "ok") | BROKEN
+    assert (summary["images"], summary["scored_now"], summary["failed_share"]) == (10, 10, 0.4)
+    assert summary == json.loads(objects.read_bytes(objects.join(out, "summary.json")))
+    assert all(row["error"] for name, row in first.items() if name in BROKEN)
+    drawn = {objects.relative(uri, f"{out}/geojson") for uri in objects.list_uris(f"{out}/geojson")}
+    assert drawn == {f"{safe_name(name)}.geojson" for name in ODD_NAMES}
+    assert len(objects.list_uris(f"{out}/overlays")) == 2
+    filesystem, path = objects.arrow_filesystem(f"{out}/attention")
+    maps = pads.dataset(path, filesystem=filesystem, schema=ATTENTION).to_table().to_pylist()
+    assert sorted(row["image_id"] for row in maps) == sorted(ODD_NAMES)
+    assert all(len(row["attention"]) == row["rows"] * row["columns"] == 256 for row in maps)
+
+    assert score(ScoreOptions(**options))["scored_now"] == 0
+    assert str(rows_of(out)) == str(first)
+    objects.write_bytes(objects.join(images, ODD_NAMES[0]), png(99))
+    objects.write_bytes(objects.join(images, "new.png"), png(7))
+    objects.delete([objects.join(images, ODD_NAMES[1])])
+    assert score(ScoreOptions(**options))["scored_now"] == 2
+    second = rows_of(out)
+    assert second.keys() == first.keys() - {ODD_NAMES[1]} | {"new.png"}
+    changed = {name for name in second.keys() & first.keys() if str(second[name]) != str(first[name])}
+    assert changed == {ODD_NAMES[0]}
+    assert score(ScoreOptions(**options, seed=1))["scored_now"] == 10
+    assert {row["model"] for row in rows_of(out).values()}.isdisjoint(row["model"] for row in second.values())
+
+
+def test_too_many_failures_are_an_error_but_all_rows_are_there(ray_local: None, model: str, tmp_path: Path) -> None:
+    fill(str(tmp_path / "images"))
+    options = ScoreOptions(model=model, images=str(tmp_path / "images"), out=str(tmp_path / "out"), max_failed=0.39)
+    with pytest.raises(ScoringError, match="of 10 images failed 1 empty, 1 not_an_image, 1 too_large, 1 truncated"):
+        score(options)
+    assert len(rows_of(options.out)) == 10
+
+
+def test_a_catalog_is_scored_as_its_images_are(
+    ray_local: None, model: str, toy_images: Path, toy_catalog: str, tmp_path: Path
+) -> None:
+    """By splits, with its labels; without it the same is said of the same images."""
+    summary = score(ScoreOptions(model=model, images=toy_catalog, splits=("test",), out=str(tmp_path / "of_catalog")))
+    assert summary["n_test"] == summary["images"] == 16
+    labels = str(toy_images / "labels.csv")
+    kept = str(tmp_path / "kept")
+    score(
+        ScoreOptions(
+            model=model, images=str(toy_images), labels=labels, out=str(tmp_path / "of_images"), save_catalog=kept
+        )
+    )
+    score(ScoreOptions(model=model, images=str(toy_images), labels=labels, out=str(tmp_path / "on_the_way")))
+    assert Manifest.read(kept).images_by("split") == {"test": 16, "train": 32}
+    of_catalog, of_images, on_the_way = (rows_of(str(tmp_path / n)) for n in ("of_catalog", "of_images", "on_the_way"))
+    assert len(of_images) == len(on_the_way) == 48
+    for name, row in of_catalog.items():
+        for other in (of_images[name], on_the_way[name]):
+            assert row["patches"] == other["patches"]
+            assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+            assert (row["label"], row["etag"]) == (other["label"], other["etag"])
+        assert row["requests"] < on_the_way[name]["requests"]
+    wrong = [row["label"] != row["prediction"] for row in of_catalog.values()]
+    assert summary["test_error"] == pytest.approx(np.mean(wrong))
+    with pytest.raises(CatalogError, match="holds scores of"):
+        score(ScoreOptions(model=model, images=toy_catalog, splits=("train",), out=str(tmp_path / "of_catalog")))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "options", "expected"),
+    [
+        ({"CPU": 2}, {}, (2, 2, 2)),
+        ({"CPU": 64, "GPU": 4}, {}, (4, 64, 4)),
+        ({"CPU": 64, "GPU": 4}, {"device": "cpu"}, (64, 64, 64)),
+        ({"CPU": 4}, {"propose_actors": 1, "read_actors": 3, "classify_actors": 9}, (1, 3, 9)),
+    ],
+)
+def test_stages_fit_the_cluster(
+    cluster: dict[str, float], options: dict[str, Any], expected: tuple[int, int, int]
+) -> None:
+    """All processes have room where CPUs are few, and the first of each stage always has."""
+    sizes = Sizes.of(ScoreOptions(model="m", images="i", **options), cluster)
+    assert (sizes.propose, sizes.read, sizes.classify) == expected
+    processes = sizes.propose + sizes.classify
+    cpus = (processes + sizes.read + HELPERS) * sizes.cpu["num_cpus"]
+    assert (3 + HELPERS) * sizes.cpu["num_cpus"] <= cluster["CPU"]
+    assert cluster["CPU"] >= FEW_CPUS or cpus == pytest.approx(cluster["CPU"])
+    assert processes * sizes.network.get("num_gpus", 0) <= cluster.get("GPU", 0)
