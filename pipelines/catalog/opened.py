@@ -11,15 +11,14 @@ import numpy as np
 from pipelines.storage import images, slides, tiff, tiff_header, tiff_tiles
 from pipelines.storage.bands import read_bands
 from pipelines.storage.colours import MIN_IS_BLACK, MIN_IS_WHITE, PALETTE, RGB, ColourSpace
-from pipelines.storage.layouts import SLIDE_TILE, ImageRef, checksum
+from pipelines.storage.layouts import SLIDE_TILE, ImageRef, checksum, layout_name
 from pipelines.storage.objects import ObjectStat
 from pipelines.storage.plan import MAX_RANGE, coalesce
 from pipelines.storage.ranges import DEFAULT, ByteRange, Network, RangeFile, fetch, stat
 from pipelines.storage.stats import Counters
 from pipelines.storage.tiff import Level, TiffIndex
-from pipelines.storage.views import AreaFilter
+from pipelines.storage.views import AreaFilter, level_of_view
 
-VIEW_MARGIN = 4
 RANGES_AT_ONCE = 8  # of 8 MiB at most, where every byte is read
 BLOCK = 2**16  # of an object of which only parts are read
 
@@ -50,14 +49,8 @@ class Opened:
     """Whether its values may be more than looks: those of a palette, or what was 16 bit. Not to be made JPEG."""
 
     def view(self, view_size: tuple[int, int]) -> np.ndarray:
-        """The view uint8 [h, w, 3], of the smallest level at least VIEW_MARGIN times as large, else of the full size.
-
-        So the view of a small image is exactly that of its decoded pixels, and one of gigapixels costs a small level,
-        of which each view pixel still covers 16 or more: how its writer filtered it hardly shows.
-        """
-        wanted = [VIEW_MARGIN * side for side in view_size]
-        fitting = [n for n, size in enumerate(self.sizes) if size[0] >= wanted[0] and size[1] >= wanted[1]]
-        level = max(fitting, default=0)
+        """The view uint8 [h, w, 3], made from the level that `level_of_view` chooses."""
+        level = level_of_view(self.sizes, view_size)
         area = AreaFilter(self.sizes[level], view_size)
         for top, band in self.bands(level, True):
             area.add(top, band)
@@ -96,13 +89,7 @@ def _indexed(uri: str, found: ObjectStat, index: TiffIndex, counters: Counters, 
 
     full = _space(index.levels[0])
     exact = full.bits == 16 or full.photometric == PALETTE
-    return Opened(uri, found, _layout(index.levels[0]), sizes, bands, index, exact=exact)
-
-
-def _layout(level: Level) -> str:
-    if tiff_header.page_of(level.header).is_tiled:
-        return "tiles"
-    return "strips" if level.grid[0] > 1 else "whole"
+    return Opened(uri, found, layout_name(index.levels[0]), sizes, bands, index, exact=exact)
 
 
 def _space(level: Level) -> ColourSpace:

@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import ray
 
 from pipelines.catalog.build import LARGE
-from pipelines.catalog.opened import VIEW_MARGIN
 from pipelines.catalog.schema import Entry
 from pipelines.errors import ImageError
 from pipelines.storage import objects
@@ -20,6 +19,7 @@ from pipelines.storage.headers import Header, read_header
 from pipelines.storage.images import image_error
 from pipelines.storage.layouts import SLIDE_TILE
 from pipelines.storage.stats import Counters
+from pipelines.storage.views import VIEW_MARGIN, level_of_view
 
 FILE_NAME = "check.parquet"
 BREAK_EVEN = 2_000_000  # pixels, from which on tiles are cheaper than the whole image
@@ -183,10 +183,8 @@ def _findings(header: Header, patch_size: int, view_size: tuple[int, int]) -> li
 
 
 def _view_pixels(header: Header, view_size: tuple[int, int]) -> int:
-    """Of the level that a view is made from: the smallest that is VIEW_MARGIN times as large, else the full size."""
-    least = [VIEW_MARGIN * side for side in view_size]
-    fitting = [size for size in header.sizes if size[0] >= least[0] and size[1] >= least[1]]
-    height, width = fitting[-1] if fitting else header.sizes[0]
+    """Of the level that a view is made from."""
+    height, width = header.sizes[level_of_view(header.sizes, view_size)]
     return height * width
 
 

@@ -12,12 +12,13 @@ from typing import BinaryIO
 from PIL import Image
 
 from pipelines.errors import ImageError
-from pipelines.storage import images, slides, tiff, tiff_header
+from pipelines.storage import images, slides, tiff
 from pipelines.storage.images import image_error
+from pipelines.storage.layouts import layout_name
 from pipelines.storage.objects import ObjectStat
 from pipelines.storage.ranges import DEFAULT, Network, RangeFile, stat
 from pipelines.storage.stats import Counters
-from pipelines.storage.tiff import Level, TiffIndex
+from pipelines.storage.tiff import TiffIndex
 
 BLOCK = 2**14  # bytes of a request: the header of most photographs, with its thumbnail
 TAIL = 2**12  # bytes, in which a whole file has its end mark
@@ -28,7 +29,6 @@ _ZEROS = 1 / 4  # of the tail: more of them are filling, or another file behind 
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)  # a tag, and its values that exchange height and width
 _PICTURES = 0xB002  # a tag of a JPEG of several pictures
 _TABLES = ((273, 279), (324, 325))  # tags: offsets and counts of strips, of tiles
-_UNSUPPORTED = ("I", "F", "LAB", "HSV", "La")  # modes without a uint8 RGB meaning
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,23 +64,17 @@ def read_header(uri: str, counters: Counters, network: Network = DEFAULT) -> Hea
         index = tiff.read_index(file, uri)
         if index is not None:
             sizes = tuple((level.height, level.width) for level in index.levels)
-            return Header(found, "TIFF", _layout(index.levels[0]), sizes, index)
+            return Header(found, "TIFF", layout_name(index.levels[0]), sizes, index)
     images.check_start(start, found.size, uri)
     return _whole(uri, found, file, start)
-
-
-def _layout(level: Level) -> str:
-    if tiff_header.page_of(level.header).is_tiled:
-        return "tiles"
-    return "strips" if level.grid[0] > 1 else "whole"
 
 
 def _whole(uri: str, found: ObjectStat, file: RangeFile, start: bytes) -> Header:
     image = _opened(uri, file, start) if not _is_read_at_once(start) else _opened_at_once(uri, found.size, file, start)
     if image.width * image.height > images.MAX_PIXELS:
         raise image_error(uri, "too_large", f"{image.height} x {image.width} pixels")
-    if image.mode in _UNSUPPORTED:
-        raise image_error(uri, "unsupported", f"pixels of mode {image.mode}")
+    if image.mode in images.MEANINGLESS:
+        raise images.unsupported(uri, image.mode)
     if image.format != "MPO" or image.mpinfo[_PICTURES][0]["Size"] > found.size:  # else one behind the first may be cut
         _check_end(uri, found.size, file, start)
     _check_tables(uri, found.size, image)
@@ -91,8 +85,8 @@ def _whole(uri: str, found: ObjectStat, file: RangeFile, start: bytes) -> Header
 
 def _opened(uri: str, file: BinaryIO, start: bytes) -> Image.Image:
     file.seek(0)
-    with images._decoding(uri, start):
-        return Image.open(file, formats=list(images._STARTS))
+    with images.decoding(uri, start):
+        return Image.open(file, formats=list(images.STARTS))
 
 
 def _is_read_at_once(start: bytes) -> bool:

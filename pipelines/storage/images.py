@@ -47,7 +47,7 @@ SUFFIXES = (
 """What counts as an image where a folder is listed; what it really is, shows in decoding."""
 
 START = 16  # bytes, by which an object is known to be an image
-_STARTS = {
+STARTS = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG",),
     "WEBP": (b"RIFF",),
@@ -72,6 +72,10 @@ _REMEDY = {
 }
 
 
+MEANINGLESS = ("I", "F", "LAB", "HSV", "La")
+"""Pillow's modes of pixels without a uint8 RGB meaning."""
+
+
 def is_image(uri: str) -> bool:
     """Whether a name looks like that of an image."""
     return uri.lower().endswith(SUFFIXES)
@@ -80,6 +84,11 @@ def is_image(uri: str) -> bool:
 def image_error(uri: str, status: str, reason: object) -> ImageError:
     """An ImageError with the remedy that belongs to its status, one of STATUSES."""
     return ImageError(uri, str(reason), _REMEDY[status], status)
+
+
+def unsupported(uri: str, mode: str) -> ImageError:
+    """The ImageError of an image in one of the MEANINGLESS modes."""
+    return image_error(uri, "unsupported", f"pixels of mode {mode}")
 
 
 class Stored(NamedTuple):
@@ -100,7 +109,7 @@ def check_start(first_bytes: bytes, n_bytes: int, uri: str) -> None:
 
 
 def _begins_like_an_image(data: bytes) -> bool:
-    return data.startswith(tuple(start for starts in _STARTS.values() for start in starts)) or data[4:12] in _BRANDS
+    return data.startswith(tuple(start for starts in STARTS.values() for start in starts)) or data[4:12] in _BRANDS
 
 
 def decode(data: bytes, uri: str) -> np.ndarray:
@@ -113,8 +122,8 @@ def decode_stored(data: bytes, uri: str) -> Stored:
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # process-wide: some library may have asked Pillow for grey stripes
     if not data:
         raise image_error(uri, "empty", "the object has no bytes")
-    with _decoding(uri, data):
-        image = Image.open(io.BytesIO(data), formats=list(_STARTS))
+    with decoding(uri, data):
+        image = Image.open(io.BytesIO(data), formats=list(STARTS))
         if image.width * image.height > MAX_PIXELS:
             raise image_error(uri, "too_large", f"{image.height} x {image.width} pixels")
         exact = image.mode in ("P", "PA") or ";16" in str(image.tile)  # how Pillow reads what it makes 8 bit
@@ -132,7 +141,8 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _decoding(uri: str, data: bytes) -> Iterator[None]:
+def decoding(uri: str, data: bytes) -> Iterator[None]:
+    """What Pillow raises of an image that begins with these bytes, as an ImageError with a status."""
     try:
         yield
     except ImageError:
@@ -154,8 +164,8 @@ def _stored(image: Image.Image, uri: str) -> np.ndarray:
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("1", "L", "LA"):
         return flatten(image)[..., 0] if image.has_transparency_data else np.array(image.convert("L"))
-    if image.mode in ("I", "F", "LAB", "HSV", "La"):
-        raise image_error(uri, "unsupported", f"pixels of mode {image.mode}")
+    if image.mode in MEANINGLESS:
+        raise unsupported(uri, image.mode)
     return flatten(image)
 
 

@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 
 from pipelines.errors import CatalogError
-from pipelines.storage import images, slides, tiff
+from pipelines.storage import images, slides, tiff, tiff_header
 from pipelines.storage.kept import Kept
 
 CHANNELS = 3  # of every image that a model sees
@@ -186,6 +186,13 @@ def layout_of(image: ImageRef) -> Layout:
         found, said = (" x ".join(map(str, size)) for size in (layout.size, (image.height, image.width)))
         raise images.image_error(image.uri, "stale", f"its index is of {found} pixels, its row of {said}")
     return layout
+
+
+def layout_name(level: tiff.Level) -> str:
+    """How a part of an indexed image is had: "tiles" | "strips" | "whole"."""
+    if tiff_header.page_of(level.header).is_tiled:
+        return "tiles"
+    return "strips" if level.grid[0] > 1 else "whole"
 
 
 def checksum(data: bytes) -> bytes:

@@ -4,7 +4,22 @@ A view pixel is the mean of the pixels whose centres it covers, those on a borde
 exact sum of integers that is divided once, halves rounded up: every partition into bands gives the same bytes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+
+VIEW_MARGIN = 4
+
+
+def level_of_view(sizes: Sequence[tuple[int, int]], view_size: tuple[int, int]) -> int:
+    """The smallest level, of (height, width) from the full size on, at least VIEW_MARGIN times the view, else 0.
+
+    So the view of a small image is exactly that of its decoded pixels, and one of gigapixels costs a small level, of
+    which each view pixel still covers 16 or more: how its writer filtered it hardly shows.
+    """
+    wanted = [VIEW_MARGIN * side for side in view_size]
+    fitting = [n for n, size in enumerate(sizes) if size[0] >= wanted[0] and size[1] >= wanted[1]]
+    return max(fitting, default=0)
 
 
 class AreaFilter:
