@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ats_core.errors import DrawError
-from ats_core.estimators import ESTIMATORS, remaining_mass
+from ats_core.estimators import ESTIMATORS, remaining_mass, unordered_variance
 from ats_core.sampling import TOP, Draw
 
 
@@ -60,27 +60,40 @@ def standard_error(a_BN: Float[Tensor, "B N"], f_BND: Float[Tensor, "B N D"], dr
     uncorrelated (Des Raj 1956), so V = sum_k (T_k - mean T)^2 / (N (N-1)) is an unbiased estimate of the variance of
 
     - `iid`, with T_k = h_k, and `sequential`;
-    - `unordered`, from above, its variance being the smaller one;
     - `last`, from above, as N V, the mean of the variances of T_0 .. T_{N-1}, of which the last is its own and the
       smallest: given the draws before it, that of T_k is the sum of q_i q_j (h_i - h_j)^2 over the pairs of cells left.
 
+    That of `unordered`, which is the smaller the more of the mass is drawn, has an unbiased estimate of its own, from
+    the pairs of drawn cells (`unordered_variance`).
+
     One draw shows no spread, and the top cells tell nothing of the others: infinity. With all the mass drawn, `last`
-    and `unordered` are exact, as is one draw by any estimator: 0.
+    and `unordered` are exact, as is one draw by any estimator: 0. Drawn features that are all alike give 0 as well.
     """
     _check_fit(a_BN, f_BND, draw)
+    if draw.estimator == "unordered" and not draw.undrawn.any():  # of all K cells the pairs are many
+        return f_BND.new_zeros((len(f_BND), f_BND.shape[-1]), dtype=_dtype(a_BN, f_BND))
     if draw.estimator == TOP:
         return f_BND.new_full((len(f_BND), f_BND.shape[-1]), torch.inf, dtype=_dtype(a_BN, f_BND))
-    n, af_BND = a_BN.shape[1], a_BN.double()[..., None] * f_BND
-    T_BND = h_BND = af_BND / draw.proposal[..., None]
+    af_BND = a_BN.double()[..., None] * f_BND
+    h_BND = af_BND / draw.proposal[..., None]
+    variance_BD = _variance(af_BND, h_BND, draw)
+    if a_BN.shape[1] == 1 or draw.estimator in ("last", "unordered"):
+        variance_BD = torch.where(draw.undrawn[:, None] > 0, variance_BD, 0.0)
+    return variance_BD.sqrt().to(_dtype(a_BN, f_BND))
+
+
+def _variance(af_BND: Float[Tensor, "B N D"], h_BND: Float[Tensor, "B N D"], draw: Draw) -> Float[Tensor, "B D"]:
+    """Of the expectation over draws, where not all is drawn."""
+    n = h_BND.shape[1]
+    if n == 1:
+        return torch.full_like(h_BND[:, 0], torch.inf)
+    if draw.estimator == "unordered":
+        return unordered_variance(draw.proposal, draw.undrawn, h_BND)
+    T_BND = h_BND
     if not ESTIMATORS[draw.estimator].replacement:
         T_BND = _before(af_BND) + remaining_mass(draw.proposal, draw.undrawn)[..., None] * h_BND
     squares_BD = (T_BND - T_BND.mean(1, keepdim=True)).square().sum(1)
-    variance_BD = squares_BD / (n * (n - 1)) if n > 1 else torch.full_like(squares_BD, torch.inf)
-    if draw.estimator == "last":
-        variance_BD = variance_BD * n
-    if n == 1 or draw.estimator in ("last", "unordered"):
-        variance_BD = torch.where(draw.undrawn[:, None] > 0, variance_BD, 0.0)
-    return variance_BD.sqrt().to(_dtype(a_BN, f_BND))
+    return squares_BD / ((n - 1) if draw.estimator == "last" else n * (n - 1))
 
 
 def _before(x_BND: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:

@@ -94,16 +94,15 @@ def exact_and_estimated_variance(every_draw, estimator: str, cells: int, n: int)
 
 
 @pytest.mark.parametrize(("cells", "n"), [(6, 2), (7, 4), (5, 5)])
-@pytest.mark.parametrize("estimator", ["iid", "sequential"])
+@pytest.mark.parametrize("estimator", ["iid", "sequential", "unordered"])
 def test_standard_error_is_unbiased(every_draw, estimator, cells, n) -> None:
     exact_D, estimated_D = exact_and_estimated_variance(every_draw, estimator, cells, n)
-    torch.testing.assert_close(estimated_D, exact_D, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(estimated_D, exact_D, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("cells", "n"), [(6, 2), (7, 4), (6, 5)])
-@pytest.mark.parametrize("estimator", ["last", "unordered"])
-def test_standard_error_is_an_upper_estimate(every_draw, estimator, cells, n) -> None:
-    exact_D, estimated_D = exact_and_estimated_variance(every_draw, estimator, cells, n)
+def test_standard_error_of_last_is_an_upper_estimate(every_draw, cells, n) -> None:
+    exact_D, estimated_D = exact_and_estimated_variance(every_draw, "last", cells, n)
     assert (exact_D > 0).all()
     assert (estimated_D > exact_D).all()
 
