@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Make one HTML page of what runs gave: table, figures, what the models looked at, what it cost.
 
-Of a run, of a sweep, or of a folder with several of either, finished or not; locally or in a bucket:
+Of a run, of a sweep, of a folder with several of either, or of the scores of a bucket; finished or not; locally or in
+a bucket:
 
     jobs/make_report.py --results runs --out report
     jobs/make_report.py --results runs/sweeps/NAME --out s3://bucket/report --n-images 24
     jobs/make_report.py --results runs/colon_cancer-ats-10-seed0-1b063d51 --out report
+    jobs/make_report.py --results s3://bucket/scores --out report
 
 It opens report.html anywhere, without a network; the figures lie beside it as PNG and PDF. No cluster is needed.
 """
@@ -23,11 +25,13 @@ class Options:
     """Options of make_report."""
 
     results: str
-    """Folder or URI of a run (it has a config.json), of a sweep, or of several of them, as a training job's --out."""
+    """Folder or URI of a run (it has a config.json), of a sweep, of several of them, as a training job's --out, or of
+    scores, the --out of jobs/score_bucket.py."""
     out: str
     """Folder or URI (s3://...) for report.html and figures/; files of the same name are replaced."""
     n_images: int = 12
-    """Test images in the gallery of each task; 0 leaves it out, and then neither models nor images are read."""
+    """Images in the gallery of each task, of scores the least certain and the wrong ones; 0 leaves it out, and then
+    neither models nor images are read."""
     n_models: int = 6
     """Settings side by side in the gallery; of more, the best of each model first."""
 

@@ -31,6 +31,7 @@ class Example:
 
     image_id: str
     label: str
+    """"" where it is not known."""
     prediction: str
     probability: float
     """Of the predicted class."""
@@ -52,6 +53,11 @@ class Example:
     """uint8 [N, P, P, 3]."""
     boxes: np.ndarray
     """float [M, 4] as (y0, x0, y1, x1)."""
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the prediction is the label; None where that is not known."""
+        return self.prediction == self.label if self.label else None
 
     @property
     def corners(self) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The figure of a run: test images with the attention over the view, and the drawn patches boxed and beside it."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
@@ -22,12 +23,20 @@ def attention_figure(examples: Sequence[Example], title: str) -> bytes:
     return png(figure, dpi=80)
 
 
+def _said(example: Example) -> str:
+    """The prediction, its probability with the standard error where there is one, and whether it is right."""
+    error, shown = example.standard_error, f"{example.probability:.2f}"
+    if isfinite(error) and error > 0:
+        shown += f" ± {error:.2f}"
+    verdict = {None: "", True: ", right", False: ", WRONG"}[example.right]
+    return f"said {example.prediction} ({shown}){verdict}"
+
+
 def _draw_row(row: SubFigure, example: Example) -> None:
     left, middle, right = row.subfigures(1, 3, width_ratios=(1, 1, 1.35))
-    verdict = "right" if example.prediction == example.label else "WRONG"
     view, attention = left.subplots(), middle.subplots()
-    view.set_title(f"{example.image_id}: {example.label}", fontsize=9)
-    attention.set_title(f"said {example.prediction} ({example.probability:.2f}), {verdict}", fontsize=9)
+    view.set_title(f"{example.image_id}: {example.label or 'no label'}", fontsize=9)
+    attention.set_title(_said(example), fontsize=9)
     for axes in (view, attention):
         draw_view(axes, example.view, example.size)
         axes.axis("off")

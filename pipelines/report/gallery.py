@@ -81,12 +81,18 @@ def gallery_of(
     if not said:
         return [], dict(sorted(errors.items()))
     maps = [_maps(one.result.run, epochs) for one in said]
-    chosen = _in_turn((_kept(maps), *_telling(said)), images)
+    chosen = alternate((_kept(maps), *_telling(said)), images)
     runs = tqdm(zip(said, maps, strict=True), "gallery", total=len(said), unit="model", disable=None)
     columns = [column for one, of_run in runs if (column := _seen(errors, one.result, chosen, of_run, seed))]
     side_by_side = zip(*columns, strict=True)
     pictures = [Picture(seen[0].example.image_id, seen[0].example.label, seen) for seen in side_by_side]
     return pictures, dict(sorted(errors.items()))
+
+
+def alternate(lists: Iterable[Sequence[str]], n: int) -> list[str]:
+    """The first of each list, the second of each, and so on, without repetition, up to n."""
+    every = chain.from_iterable(zip_longest(*lists))
+    return list(dict.fromkeys(image_id for image_id in every if image_id is not None))[:n]
 
 
 @contextmanager
@@ -158,12 +164,6 @@ def _telling(said: Sequence[_Said]) -> tuple[list[str], list[str], list[str]]:
     surest = sorted(ids, key=lambda image_id: -margin[image_id])
     worst = sorted((image_id for image_id in surest if wrong[image_id]), key=lambda image_id: -wrong[image_id])
     return worst, surest[::-1], surest
-
-
-def _in_turn(lists: Iterable[Sequence[str]], n: int) -> list[str]:
-    """The first of each list, the second of each, and so on, without repetition, up to n."""
-    every = chain.from_iterable(zip_longest(*lists))
-    return list(dict.fromkeys(image_id for image_id in every if image_id is not None))[:n]
 
 
 def _seen(errors: dict[str, AtsError], result: Result, image_ids: Sequence[str], maps: Maps, seed: int) -> list[Seen]:

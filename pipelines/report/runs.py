@@ -89,14 +89,20 @@ def catalog_images(catalog: str, image_ids: Collection[str]) -> dict[str, Catalo
 
 def catalog_rows(catalog: str, image_ids: Collection[str], columns: Sequence[str] = SCHEMA.names) -> pa.Table:
     """The rows of some images, in the catalog's order; CatalogError when one is not there, or could not be read."""
-    Manifest.read(catalog)  # without it, it is no finished catalog
-    filesystem, path = objects.arrow_filesystem(catalog)
-    rows = pads.dataset(path, filesystem=filesystem, format="parquet", schema=SCHEMA)
-    wanted = pads.field("image_id").isin(list(image_ids)) & (pads.field("status") == "ok")
-    found = rows.to_table(columns=list(columns), filter=wanted)
+    found = readable_rows(catalog, image_ids, columns)
     if missing := sorted(set(image_ids) - set(found["image_id"].to_pylist())):
         raise CatalogError(catalog, f"no readable image {missing}", "Name the catalog that the runs were trained on.")
     return found
+
+
+def readable_rows(catalog: str, image_ids: Collection[str], columns: Sequence[str] = SCHEMA.names) -> pa.Table:
+    """The same, of those that are there and could be read; CatalogError when it is no finished catalog."""
+    Manifest.read(catalog)
+    filesystem, path = objects.arrow_filesystem(catalog)
+    rows = pads.dataset(path, filesystem=filesystem, format="parquet", schema=SCHEMA)
+    ids = pa.array(list(image_ids), pa.string())  # typed, as there may be none
+    wanted = pads.field("image_id").isin(ids) & (pads.field("status") == "ok")
+    return rows.to_table(columns=list(columns), filter=wanted)
 
 
 def _image(row: Mapping[str, Any]) -> CatalogImage:

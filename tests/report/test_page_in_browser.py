@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipelines.report.page.write import write_report
 from tests.report.trained import write_catalog, write_trained
+from tests.scoring.rows import Scored, failed, write_scores
 
 MARKUP = '<img src=x onerror="window.hacked=1">\'</script><script>window.hacked=1</script>'
 SAID = {MARKUP: (4.0, 0.0), "b": (2.0, 0.0), "c": (0.1, 0.0), "d": (0.0, 3.0)}
@@ -256,3 +258,30 @@ def test_without_its_script_it_shows_everything(browser: Browser, report: str) -
     expect(opened.locator(".picture:visible")).to_have_count(len(SAID))
     expect(opened.locator("form").first).to_be_hidden()
     context.close()
+
+
+def test_of_scores_too_what_is_wrong_or_not_known_is_told_apart(browser: Browser, tmp_path: Path) -> None:
+    scored = Scored(tmp_path, [MARKUP, "right", "wrong", "unknown"])
+    said = {row["image_id"]: row for row in scored.rows(etag="")}
+    for image_id, right in (("right", True), ("wrong", False), (MARKUP, False)):
+        other = {"yes": "no", "no": "yes"}[said[image_id]["prediction"]]
+        said[image_id]["label"] = said[image_id]["prediction"] if right else other
+    said["unknown"]["label"] = ""
+    rows = [*said.values(), failed("gone", "missing", MARKUP)]
+    uri = write_scores(scored.out, rows, model=scored.run, catalog=scored.catalog)
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    opened = context.new_page()
+    seen = Seen(opened)
+    opened.goto(f"file://{write_report(uri, str(tmp_path / 'report'))}")
+    assert set(names(opened)[:2]) == {MARKUP, "wrong"}
+    assert names(opened)[2:] == ["unknown", "right"]
+    opened.get_by_label("Order").select_option("right")
+    assert names(opened)[:2] == ["right", "unknown"]
+    for show, wanted in (("wrong", {MARKUP, "wrong"}), ("right", {"right"})):
+        opened.get_by_label("Show").select_option(show)
+        assert set(names(opened)) == wanted
+    opened.get_by_role("columnheader", name="images", exact=True).get_by_role("button").click()
+    assert column(opened, 1) == ["missing", "ok"]
+    assert opened.evaluate("document.documentElement.scrollWidth") == 360
+    context.close()
+    assert seen.messages == []

@@ -58,7 +58,8 @@ const orders = {
 
 function saidOf(picture, column) {
   const { right, probability } = picture.querySelector(`[data-column="${column}"]`).dataset;
-  return { picture, name: picture.dataset.name, right: Number(right), probability: Number(probability) };
+  const known = right === "" ? 0.5 : Number(right); // without a label: between wrong and right
+  return { picture, name: picture.dataset.name, right: known, probability: Number(probability) };
 }
 
 all("[data-gallery]").forEach((gallery) => {
@@ -66,9 +67,9 @@ all("[data-gallery]").forEach((gallery) => {
   const pictures = all(".picture", gallery);
   const arrange = () => {
     const by = form.elements.by ? form.elements.by.value : "0";
-    const show = form.elements.show.value;
+    const show = form.elements.show ? form.elements.show.value : "";
     const said = pictures.map((picture) => saidOf(picture, by)).sort(orders[form.elements.order.value]);
-    said.forEach(({ picture, right }) => { picture.hidden = show !== "" && (show === "right") !== Boolean(right); });
+    said.forEach(({ picture, right }) => { picture.hidden = show !== "" && right !== Number(show === "right"); });
     gallery.querySelector(".pictures").append(...said.map(({ picture }) => picture));
     const shown = pictures.filter((picture) => !picture.hidden).length;
     form.querySelector(".count").value = `${shown} of ${pictures.length} images`;

@@ -67,7 +67,7 @@ def _panel(seen: Seen, views: Views) -> dict[str, Any]:
         "row": seen.row,
         "view": views.add(example),
         "prediction": example.prediction,
-        "right": example.prediction == example.label,
+        "right": example.right,
         "probability": example.probability,
         "standard_error": example.standard_error if isfinite(example.standard_error) else None,
         "attention": _overlay(example, example.attention),

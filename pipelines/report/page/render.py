@@ -1,31 +1,26 @@
 """Results, table, figures and galleries -> one HTML file that asks nothing of the network."""
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pipelines.report import cost, paper_table
 from pipelines.report.estimates import finished
 from pipelines.report.gallery import Picture
-from pipelines.report.page.images import figure_svg
 from pipelines.report.page.origins import origins_of
-from pipelines.report.page.panels import Views, panels_of
+from pipelines.report.page.parts import html, shown
 from pipelines.report.results import Results
 
-HERE = Path(__file__).parent
-FIGURES = "figures"
-"""The folder beside the page with the same figures as files."""
-FEW_BOXES = 10  # on an image: more would hide its attention
 LOWEST = tuple(paper_table.FORMS)
 """Columns of which the lowest value is the best."""
+LOOKED = {
+    "title": "What the models looked at",
+    "lead": "Test images as each model sees them.",
+    "error": "at most one",
+}
+"""Of the gallery."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,37 +41,18 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. All text of it that comes from data is escaped, and its policy lets no foreign script run."""
-    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"css": Markup(css), "js": Markup(js), "policy": _policy(css, js)}
-    return environment.get_template("page.html.j2").render(_context(page))
-
-
-def _policy(css: str, js: str) -> str:
-    """The content security policy: our style, our script, inlined images, and nothing else from anywhere."""
-    style, script = (b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    """The page as HTML."""
+    return html("results.html.j2", _context(page))
 
 
 def _context(page: Page) -> dict[str, Any]:
-    results, views = page.results, Views()
+    results, of_page = page.results, shown(page.figures, page.galleries)
     tasks = list(dict.fromkeys(result.summary.get("task", "") for result in results.results))
     rows = _with_best(paper_table.paper_table(results), LOWEST if len(tasks) == 1 else ())
-    galleries = [_gallery(task, pictures, views) for task, pictures in page.galleries.items() if pictures]
     sections = {"results": "Results", "figures": "Figures", "gallery": "Gallery", "cost": "Cost", "runs": "Runs"}
-    empty = {"figures": not page.figures, "gallery": not galleries, "cost": not page.costs}
+    empty = {"figures": not of_page["figures"], "gallery": not of_page["galleries"], "cost": not page.costs}
     is_link = results.dashboard.startswith(("http://", "https://"))
-    return {
+    return of_page | {
         "title": results.title,
         "kind": results.kind,
         "facts": _facts(results, rows, tasks),
@@ -86,10 +62,8 @@ def _context(page: Page) -> dict[str, Any]:
         "notes": page.notes,
         "table": {"columns": _columns(rows), "rows": rows},
         "models": list(dict.fromkeys(row["model"] for row in rows)),
-        "figures": [_figure(name, figure) for name, figure in page.figures.items()],
-        "galleries": galleries,
-        "views": list(views.shown.values()),
         "costs": {"columns": cost.COLUMNS, "rows": [{"model": "", "best": ()} | dict(row) for row in page.costs]},
+        "looked": LOOKED,
         "runs": origins_of(results),
         "made": page.made,
     }
@@ -122,32 +96,3 @@ def _with_best(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> list[d
     columns = {key: [row[key] for row in rows if row[key] is not None] for key in keys}
     lowest = {key: min(values) for key, values in columns.items() if len(set(values)) > 1}
     return [dict(row) | {"best": [key for key, least in lowest.items() if row[key] == least]} for row in rows]
-
-
-def _figure(name: str, figure: Figure) -> dict[str, Any]:
-    stem, _, task = name.partition("-")
-    width, height = figure.get_size_inches() * 100
-    return {
-        "stem": stem,
-        "task": task.replace("_", " "),
-        "light": figure_svg(figure),
-        "dark": figure_svg(figure, dark=True),
-        "width": round(width),
-        "height": round(height),
-        "file": f"{FIGURES}/{quote(name)}",
-    }
-
-
-def _gallery(task: str, pictures: Sequence[Picture], views: Views) -> dict[str, Any]:
-    shown = [panels_of(picture, views) for picture in pictures]
-    return {
-        "task": task.replace("_", " "),
-        "rows": [seen["row"] for seen in shown[0]["seen"]],
-        "truth": _truth([picture["n_truth"] for picture in shown]),
-        "pictures": shown,
-    }
-
-
-def _truth(counts: Sequence[int]) -> str:
-    """Where boxes are drawn at first: many would hide the attention. "" where there are none."""
-    return "" if not any(counts) else "all" if max(counts) <= FEW_BOXES else "image"

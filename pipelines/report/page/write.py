@@ -1,36 +1,51 @@
 """From a URI of results to the page and its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+
+from matplotlib.figure import Figure
 
 from pipelines.provenance import commit
 from pipelines.report.cost import cost_table
 from pipelines.report.estimates import distinct, finished
 from pipelines.report.figures import figures_of, histories_of, write_figures, write_file
 from pipelines.report.gallery import Picture, gallery_of
-from pipelines.report.page.render import FIGURES, Page, render
+from pipelines.report.page.parts import FIGURES
+from pipelines.report.page.render import Page, render
+from pipelines.report.page.scores import pictures_of, render_scores, strange_labels
 from pipelines.report.results import Result, Results, results_of
+from pipelines.report.score_columns import columns_of
+from pipelines.report.score_figures import score_figures
+from pipelines.report.scores import is_scores, scores_of
 from pipelines.storage import objects
 
 NAME = "report.html"
 
 
 def write_report(uri: str, out: str, *, images: int = 12, models: int = 6) -> str:
-    """Write the page of a run, a sweep or a folder of them, and its figures as PNG and PDF below; the page's URI.
+    """Write the page of what lies at a URI, and its figures as PNG and PDF below; the page's URI.
 
     Args:
-        uri: of the results.
+        uri: of a run, a sweep, a folder of them, or of scores.
         out: a folder, local or in a bucket.
-        images: test images in the gallery of a task; 0 for no gallery.
+        images: in the gallery, of each task; 0 for no gallery.
         models: settings side by side in it, at most.
 
     Raises:
         RunError: there are no results.
     """
+    made = f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by commit {commit()}."
+    html, figures = _of_scores(uri, images, made) if is_scores(uri) else _of_results(uri, images, models, made)
+    write_figures(figures, objects.join(out, FIGURES))
+    path = objects.join(out, NAME)
+    write_file(path, html.encode())
+    return path
+
+
+def _of_results(uri: str, images: int, models: int, made: str) -> tuple[str, Mapping[str, Figure]]:
     results = results_of(uri)
     histories = histories_of(results)
     figures = figures_of(results, histories)
-    write_figures(figures, objects.join(out, FIGURES))
     galleries, notes = _galleries(results, images, models) if images else ({}, [])
     page = Page(
         results=results,
@@ -38,11 +53,17 @@ def write_report(uri: str, out: str, *, images: int = 12, models: int = 6) -> st
         galleries=galleries,
         costs=cost_table(histories),
         notes=[*_unfinished(results), *_repeated(results), *notes],
-        made=f"Made {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by commit {commit()}.",
+        made=made,
     )
-    path = objects.join(out, NAME)
-    write_file(path, render(page).encode())
-    return path
+    return render(page), figures
+
+
+def _of_scores(uri: str, images: int, made: str) -> tuple[str, Mapping[str, Figure]]:
+    scores = scores_of(uri)
+    columns = columns_of(scores)
+    figures = score_figures(columns, scores.classes)
+    pictures, notes = pictures_of(scores, images) if images else ([], [])
+    return render_scores(scores, columns, figures, pictures, [*strange_labels(columns), *notes], made), figures
 
 
 def _galleries(results: Results, images: int, models: int) -> tuple[dict[str, list[Picture]], list[str]]:
