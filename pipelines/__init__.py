@@ -3,5 +3,7 @@
 storage   bytes from a bucket -> patches
 catalog   a data set -> a row an image, with its view
 training  rows -> a trained model
-report    a run -> a table and a figure
+tuning    settings -> many trained models
+scoring   a model and a bucket -> a row of scores an image
+report    runs, sweeps, scores -> tables, figures, a page
 """
