@@ -1,6 +1,5 @@
 """What reading patches from a bucket costs, beside other readers: `python -m benchmarks.reading`.
 
-storage    an S3 server on loopback, and a counting proxy that adds latency, in processes of their own
 data       photographs, a slide, large grey images with digits: made, uploaded, indexed
 measure    requests, bytes, round trips, CPU time and speed of any reader
 readers    PatchReader; whole files, tiffslide, rasterio and zarr on the same pixels

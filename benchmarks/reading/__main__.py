@@ -18,7 +18,8 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.reading import cells, claims, data, memory, readers, storage
+from benchmarks import storage
+from benchmarks.reading import cells, claims, data, memory, readers
 from benchmarks.reading.measure import requests_per_second
 from benchmarks.record import RESULTS, progress, record, table
 

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.reading import local, readers
 from benchmarks.reading.data import Data, Sample
 from benchmarks.reading.measure import Cost, Read, costs, images_per_second, summed
-from benchmarks.reading.storage import Storage
+from benchmarks.storage import Storage
 
 LATENCIES_MS = (0.0, 20.0)
 CALLS = {1: 8, 16: 2, 64: 1}  # of so many images at once, in each round

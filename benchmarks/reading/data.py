@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageDraw
 
-from benchmarks.reading import storage
+from benchmarks import storage
 from pipelines.catalog.sources.scenes.painter import render_scene
 from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
 from pipelines.storage import objects, ranges

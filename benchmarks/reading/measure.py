@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from benchmarks.reading.data import Data, Sample
-from benchmarks.reading.storage import Storage
+from benchmarks.storage import Storage
 from pipelines.storage.layouts import ImageRef
 from pipelines.storage.ranges import ByteRange, fetch
 from pipelines.storage.stats import Counters

@@ -14,7 +14,7 @@ from warnings import filterwarnings
 
 import numpy as np
 
-from benchmarks.reading import storage
+from benchmarks import storage
 from benchmarks.reading.data import Data, Sample, touched
 from benchmarks.reading.measure import Read
 from pipelines.storage.layouts import KEPT_LAYOUTS, ImageRef

@@ -5,6 +5,7 @@ With `ATS_TEST_S3_URI=s3://bucket/prefix` and the usual AWS variables the same t
 
 import contextlib
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -50,28 +51,58 @@ class S3Account:
         }
 
 
-@contextlib.contextmanager
-def weed(account: S3Account, directory: Path) -> Iterator[None]:
-    """The server for the body of a `with`, its objects below the directory. The account's variables must be set."""
-    command = [
-        str(Path(sys.executable).parent / "weed"), "mini", f"-dir={directory}", f"-bucket={BUCKET}",
-        "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false",
-        "-s3.port.iceberg=0", "-s3.port.lance=0",
-        *(f"-{name}={port}" for name, port in zip(PORTS, account.ports, strict=True)),
-    ]  # fmt: skip
-    log = directory / "weed.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        _wait_for_bucket(process, log)
-        yield
-    finally:
-        process.terminate()
+class Weed:
+    """The server of an account, its objects below the directory: what was written is there again after a kill.
+
+    The account's variables must be set.
+    """
+
+    def __init__(self, account: S3Account, directory: Path) -> None:
+        self._directory = directory
+        self._command = [
+            str(Path(sys.executable).parent / "weed"), "mini", f"-dir={directory}", f"-bucket={BUCKET}",
+            "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
+            *(f"-{name}={port}" for name, port in zip(PORTS, account.ports, strict=True)),
+        ]  # fmt: skip
+
+    def start(self) -> None:
+        """Returns when it knows its bucket."""
+        log = self._directory / "weed.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._command, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         try:
-            process.wait(10)
+            _wait_for_bucket(self._process, log)
+        except BaseException:
+            self.stop()
+            raise
+
+    def signal(self, number: int) -> None:
+        """SIGKILL, SIGSTOP and the like; killed, it is gone when this returns."""
+        self._process.send_signal(number)
+        if number == signal.SIGKILL:
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it, at leisure if it likes."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.signal(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def weed(account: S3Account, directory: Path) -> Iterator[Weed]:
+    """The server for the body of a `with`."""
+    server = Weed(account, directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _wait_for_bucket(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -56,19 +56,25 @@ class Storage:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Storage]:
-    """Server and proxy for the body of a `with`; the environment holds the account of the server."""
-    account = S3Account.new()
+def account() -> Iterator[S3Account]:
+    """A new account in the environment, and no other, for the body of a `with`."""
+    own = S3Account.new()
     before = dict(os.environ)
     for name in _FOREIGN:
         os.environ.pop(name, None)
-    os.environ.update(account.environment())
+    os.environ.update(own.environment())
     try:
-        with weed(account, folder), _proxy(os.environ[ENDPOINT]) as storage:
-            yield storage
+        yield own
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Storage]:
+    """Server and proxy for the body of a `with`; the environment holds the account of the server."""
+    with account() as own, weed(own, folder), _proxy(os.environ[ENDPOINT]) as storage:
+        yield storage
 
 
 def uri(*names: str) -> str:

@@ -1,0 +1,13 @@
+"""What scoring a bucket costs, saves and survives.
+
+    python -m benchmarks.scoring             cost beside whole images, a whole grid and Ray Data's own pipeline
+    python -m benchmarks.scoring.adaptive    patches that `--until` saves, and how true its standard error is
+    python -m benchmarks.scoring.drills      whatever is killed, the rows are those of an undisturbed run
+    python -m benchmarks.scoring.memory      of a hundred thousand images as of twenty thousand
+
+cost       data (images from small to huge, the model), driver (a Ray that is asked to score), whole_images, read_images
+           and whole_grid (the baselines), limits (the least it can take), cells (rows of the table), claims
+savings    prefixes (what a model says after every number of patches), savings, adaptive_figures
+survival   small_images (a bucket as buckets are), disturbances (whom to kill), rows (where scores differ)
+all        jobs (a job as a user starts it), processes (their CPU and memory)
+"""
