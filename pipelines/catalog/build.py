@@ -21,13 +21,14 @@ from pipelines.provenance import commit
 from pipelines.storage import objects
 from pipelines.storage.layouts import CHANNELS
 from pipelines.storage.pyramid import Codec
-from pipelines.storage.ranges import stat
+from pipelines.storage.ranges import DEFAULT, Network, stat
 from pipelines.storage.stats import Counters
 
 FILE_BYTES = 64 * 2**20  # of views in one Parquet file, at most
 MIN_TASKS = 64  # where there are images enough, so that every core of a small cluster has work to the end
 MIN_ROWS = 8  # a task's start costs about as much as decoding some images; nothing beside converting one
 LARGE = 16_000_000  # pixels, from which on an image that is stored whole is worth a warning
+MARKER = "_building"  # of a catalog that is not there yet
 BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
 
 ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
@@ -48,17 +49,18 @@ def build_catalog(
 ) -> Manifest:
     """Writes the catalog of a source into the directory `out`, any fsspec URI: a row an image, readable or not.
 
-    `_catalog.json` is removed first and written last, so that a catalog half written is no catalog.
+    `_catalog.json` is removed first and written last, so that a catalog half written is no catalog. Until then there
+    is `_building`: what has neither of the two is not replaced.
 
     Args:
         source: lists the images.
-        out: must be empty or new, unless `overwrite`: then the Parquet files in it are removed.
+        out: must be empty or new, unless `overwrite`: then the Parquet files of the catalog in it are removed.
         view_size: (height, width) of the views; the source's own when not given.
         convert: write each image as a tiled pyramid below this folder or URI first, and refer to these; those that a
             former run has written are kept.
         codec: of the pyramids; only 8-bit colour can be JPEG.
         checksums: keep a crc32c of every tile, for which every byte of the images is read.
-        overwrite: replace the catalog that is there.
+        overwrite: replace the catalog that is there, whole or half built.
         limit: take this many images, evenly spread over the source's list.
 
     Raises:
@@ -89,6 +91,7 @@ def build_catalog(
         counts=_counts(out, len(entries)),
     )
     manifest.write(out)
+    objects.delete([objects.join(out, MARKER)])
     return manifest
 
 
@@ -120,20 +123,29 @@ def describe(
     codec: Codec = "jpeg",
     checksums: bool = False,
     at_once: int = 1,
+    network: Network = DEFAULT,
 ) -> pa.Table:
-    """Catalog rows, of SCHEMA, for a table of entries, so many at once; the options are those of `build_catalog`."""
+    """Catalog rows, of SCHEMA, for a table of entries, so many at once; the options are those of `build_catalog`.
+
+    `network` is how patiently images are asked for that are not converted.
+    """
     with ThreadPoolExecutor(at_once) as pool:
-        rows = pool.map(lambda entry: _row(entry, view_size, convert, codec, checksums), entries.to_pylist())
+        rows = pool.map(lambda entry: _row(entry, view_size, convert, codec, checksums, network), entries.to_pylist())
         return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
 def _row(
-    entry: Mapping[str, Any], view_size: tuple[int, int], convert: str | None, codec: Codec, checksums: bool
+    entry: Mapping[str, Any],
+    view_size: tuple[int, int],
+    convert: str | None,
+    codec: Codec,
+    checksums: bool,
+    network: Network,
 ) -> dict[str, Any]:
     counters, began = Counters(), time.perf_counter()
     try:
         if convert is None:
-            read = _read(entry["uri"], counters, view_size, checksums)
+            read = _read(entry["uri"], counters, view_size, checksums, network)
         else:
             target = objects.join(convert, f"{entry['image_id']}.tif")  # appended: a.png and a.jpg may both be there
             read = _convert(entry["uri"], target, codec, counters, view_size, checksums)
@@ -157,9 +169,11 @@ def _convert(
     return {**read, "uri": target, "etag": stored.etag, "n_bytes": stored.size, "source_uri": uri}
 
 
-def _read(uri: str, counters: Counters, view_size: tuple[int, int], checksums: bool) -> dict[str, Any]:
+def _read(
+    uri: str, counters: Counters, view_size: tuple[int, int], checksums: bool, network: Network = DEFAULT
+) -> dict[str, Any]:
     """All that a row says of an image itself. Overwritten while it is read, it is stale, never half of each."""
-    image = open_image(uri, counters)
+    image = open_image(uri, counters, network)
     view = image.view(view_size)
     return {
         "etag": image.stat.etag,
@@ -167,7 +181,7 @@ def _read(uri: str, counters: Counters, view_size: tuple[int, int], checksums: b
         **dict(zip(("height", "width"), image.sizes[0], strict=True)),
         "channels": CHANNELS,
         "dtype": str(view.dtype),
-        "index": dump_index(image, counters, checksums=checksums),
+        "index": dump_index(image, counters, network, checksums=checksums),
         "layout": image.layout,
         "source_uri": "",
         "view": view.tobytes(),
@@ -206,17 +220,21 @@ def _spread(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
 
 def _make_room(out: str, overwrite: bool) -> None:
     names = _file_names(out)
-    if names and not overwrite:
-        raise CatalogError(out, "it is not empty", "Choose another --out, or pass --overwrite.")
     if any("/" in name and name.endswith(".parquet") for name in names):
         raise CatalogError(out, "there are other Parquet files in folders below it", "Choose another --out.")
+    if names and not {MANIFEST_NAME, MARKER} & set(names):
+        raise CatalogError(out, "it is not empty, and no catalog", "Choose another --out.")
+    if names and not overwrite:
+        raise CatalogError(out, "it is not empty", "Choose another --out, or pass --overwrite.")
+    objects.write_bytes(objects.join(out, MARKER), b"")
     objects.delete([objects.join(out, name) for name in names if name == MANIFEST_NAME])
     objects.delete([objects.join(out, name) for name in names if name.endswith(".parquet")])
 
 
 def _file_names(out: str) -> list[str]:
     try:
-        return [objects.relative(uri, objects.root(out)) for uri in objects.list_uris(out)]
+        uris = [uri for uri in objects.list_uris(out) if not uri.endswith("/")]  # what some tools leave as a folder
+        return [objects.relative(uri, objects.root(out)) for uri in uris]
     except FileNotFoundError:
         return []
 

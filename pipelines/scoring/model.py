@@ -13,6 +13,7 @@ from pipelines.scoring.options import ScoreOptions
 from pipelines.storage import objects
 
 FILES = (bundle.CONFIG, bundle.WEIGHTS)
+MAX_PATCHES = 200  # of --until, unless it is told
 
 
 def load(uri: str, *, own_networks: bool = False) -> tuple[Model, Recipe]:
@@ -31,12 +32,12 @@ def _files(uri: str) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A model and how it is asked: all that an image's row depends on. Picklable; loaded where it is used."""
+    """A model and how it is asked: all that is written of an image depends on. Picklable; loaded where it is used."""
 
     files: Mapping[str, bytes]
     recipe: Recipe
     name: str
-    """NAME@DIGEST."""
+    """NAME@DIGEST: how people call it, and what rows are valid by."""
     n_patches: int
     """Read of each image at first; 0 of a model that reads none."""
     most: int
@@ -65,10 +66,11 @@ class Scorer:
         first, most = _patches(model, recipe, options)
         parts = [part for part in options.model.split("/") if part and part != "model"]
         asked = {"n_patches": first, "most": most, "until": options.until, "seed": options.seed}
+        written = {name: getattr(options, name) for name in ("precision", "attention", "geojson")}
         return cls(
             files=files,
             recipe=recipe,
-            name=f"{parts[-1] if parts else 'model'}@{_digest(files, asked)}",
+            name=f"{parts[-1] if parts else 'model'}@{_digest(files, asked | written)}",
             precision=options.precision,
             own_networks=options.own_networks,
             estimator=_estimator(model),
@@ -88,6 +90,8 @@ class Scorer:
 def _patches(model: Model, recipe: Recipe, options: ScoreOptions) -> tuple[int, int]:
     """Patches of each image: those read first, and those drawn."""
     cells = model.grid.n_cells
+    if isinstance(model, CNN) and options.attention:
+        raise RecipeError(f"--attention with a model {recipe.model!r}", "it has none", "Leave it out.")
     if not isinstance(model, AttentionSampling):
         for name in ("n_patches", "until"):
             if getattr(options, name) is not None:
@@ -100,9 +104,10 @@ def _patches(model: Model, recipe: Recipe, options: ScoreOptions) -> tuple[int, 
         raise RecipeError(f"{first} patches", f"the model has {cells} cells to draw from", "Check --n-patches.")
     if options.until is None:
         return first, first
-    if first > options.max_patches:
-        raise RecipeError(f"{first} patches", f"there are to be {options.max_patches} at most", "Check --max-patches.")
-    return first, min(options.max_patches, cells)
+    most = options.max_patches or MAX_PATCHES
+    if first > most:
+        raise RecipeError(f"{first} patches", f"there are to be {most} at most", "Check --max-patches.")
+    return first, min(most, cells)
 
 
 def _estimator(model: Model) -> str:

@@ -25,13 +25,14 @@ class ScoreOptions:
     n_patches: int | None = None
     """Patches drawn of each image; as many as in training when not given. With --until: those drawn first."""
     until: float | None = None
-    """Draw on until the standard error of the margin between the two largest logits is at most this."""
-    max_patches: int = 200
-    """Of --until: patches of an image at most."""
+    """Draw on until the standard error of the margin of the two largest logits is at most this part of the margin."""
+    max_patches: int | None = None
+    """Of --until: patches of an image at most; 200 when not given."""
     seed: int = 0
     """Of the draws: of each image together with its id."""
     save_catalog: str | None = None
-    """Index the images into a catalog here first, then score from it: further runs, and training, need no index."""
+    """Index the images into a catalog here first, then score from it: further runs, and training, need no index.
+    Found there, it is used, or made again where images are others now."""
     overlays: int = 0
     """Draw the attention and the patches of so many images, the least certain ones, as PNG."""
     geojson: bool = False
@@ -43,13 +44,13 @@ class ScoreOptions:
     check: bool = False
     """Score nothing: read headers, and say what would be slow, what is broken, and what is too small."""
     batch_size: int | None = None
-    """Images that go through together; from the patches' size when not given."""
+    """Images that go through the networks together, 64 at most; from the patches' size when not given."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where the networks run; `auto` takes GPUs where the cluster has them."""
     precision: Precision = "auto"
     """Of the networks; `auto` is bfloat16 where the hardware computes in it."""
     propose_actors: int | None = None
-    """Processes that look at views, at most; from the cluster when not given, as the two below."""
+    """Processes that look at views, at most; as many as the cluster has room for when not given, as the two below."""
     read_actors: int | None = None
     """Processes that read patches."""
     classify_actors: int | None = None
@@ -76,6 +77,8 @@ class ScoreOptions:
                 raise RecipeError(f"{name} {number}", f"it must be at least {smallest}", remedy)
         if self.until is not None and self.until <= 0:
             raise RecipeError(f"until {self.until}", "it must be above 0", "Check --until.")
+        if self.until is None and self.max_patches is not None:
+            raise RecipeError("max_patches", "it is of --until, which is not given", "Pass --n-patches instead.")
         if not 0 <= self.max_failed <= 1:
             raise RecipeError(f"max_failed {self.max_failed}", "it is a share of the images", "Check --max-failed.")
         for name in ("model", "images", "out", "labels", "save_catalog"):

@@ -47,6 +47,8 @@ class Progress:
 
     def add(self, rows: pa.Table) -> None:
         """Count some rows of scores, and show it."""
+        if not len(rows):
+            return
         self.done += len(rows)
         self.requests += pc.sum(rows["requests"]).as_py()
         self.bytes_read += pc.sum(rows["bytes_read"]).as_py()

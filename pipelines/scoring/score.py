@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ats_core.errors import AtsError
+from pipelines.catalog.build import BLOCK_ROWS
 from pipelines.catalog.schema import Entry
 from pipelines.errors import CatalogError
 from pipelines.scoring.check import Checked, check
@@ -19,18 +21,18 @@ from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.overlays import write_overlays
 from pipelines.scoring.progress import Progress
 from pipelines.scoring.schema import ATTENTION, SIDECAR
+from pipelines.scoring.stages.block import BLANK, LOST, give_up, result
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.stream import scored
 from pipelines.scoring.summary import summary_of
 from pipelines.storage import objects
-from pipelines.storage.layouts import CHANNELS
 
-BLOCK_BYTES = 32 * 2**20  # of the patches of a block
-BLOCK_ROWS = 64
+BLOCKS = 64  # at least, where there are images enough, so that all processes have some to the end
+FEW_ROWS = 8
 
 
 class ScoringError(AtsError):
-    """More images failed than may."""
+    """More images failed than may, or there is not one row an image."""
 
 
 def score(options: ScoreOptions) -> dict[str, Any]:
@@ -38,9 +40,10 @@ def score(options: ScoreOptions) -> dict[str, Any]:
 
     Raises:
         BundleError, RecipeError, CatalogError: of a model, an option or images that cannot be used.
-        ScoringError: more than `max_failed` of the images failed; all have their rows.
+        ScoringError: more than `max_failed` of the images failed, and all have their rows; or some have none, or two.
     """
     scorer = Scorer.of(options)
+    _refuse_others(options)
     inputs = list_images(options, scorer.recipe.view_size)
     _claim(options, scorer, inputs.catalog)
     store = ScoreStore(options.out)
@@ -48,10 +51,11 @@ def score(options: ScoreOptions) -> dict[str, Any]:
     progress = Progress(len(inputs.listing), len(todo))
     if len(todo):
         _stream(options, scorer, inputs, todo, store, progress)
-    if options.overlays:
-        write_overlays(options.out, options.model, options.overlays, catalog=inputs.catalog)
+    _check_rows(options.out, store, len(inputs.listing))
     summary = summary_of(store.scores(), scorer, progress)
     objects.write_bytes(objects.join(options.out, "summary.json"), json.dumps(summary, indent=2).encode())
+    if options.overlays:
+        write_overlays(options.out, options.model, options.overlays, catalog=inputs.catalog)
     if summary["failed_share"] > options.max_failed:
         failed = ", ".join(f"{count} {status}" for status, count in summary["failed"].items())
         reason = f"of {summary['images']} images failed {failed}"
@@ -62,21 +66,15 @@ def score(options: ScoreOptions) -> dict[str, Any]:
 def check_images(options: ScoreOptions) -> Checked:
     """What reading the images would cost and which cannot be read, from their headers alone; nothing is scored."""
     recipe = Scorer.of(options).recipe
-    rows = list_images(options, recipe.view_size).listing.select(["image_id", "uri"]).to_pylist()
-    entries = [Entry(**row) for row in rows]
+    listing = list_images(replace(options, save_catalog=None), recipe.view_size).listing
+    entries = [Entry(**row) for row in listing.select(["image_id", "uri"]).to_pylist()]
     return check(entries, patch_size=recipe.patch_size, view_size=recipe.view_size, out=options.out)
 
 
 def _claim(options: ScoreOptions, scorer: Scorer, catalog: str | None) -> None:
-    """Write what is scored here and how; CatalogError where there are scores of other images."""
-    uri = objects.join(options.out, SIDECAR)
-    images = {"images": options.images, "splits": list(options.splits), "smoke": options.smoke}
-    if objects.exists(uri):
-        before = json.loads(objects.read_bytes(uri))
-        if {name: before[name] for name in images} != images:
-            raise CatalogError(options.out, f"it holds scores of {before['images']}", "Choose another --out.")
+    """Write what is scored here and how."""
     recipe = scorer.recipe
-    content = images | {
+    content = _which(options) | {
         "catalog": catalog,
         "model": options.model,
         "model_digest": scorer.name,
@@ -89,40 +87,87 @@ def _claim(options: ScoreOptions, scorer: Scorer, catalog: str | None) -> None:
         "max_patches": scorer.most,
         "seed": scorer.seed,
     }
-    objects.write_bytes(uri, json.dumps(content, indent=2).encode())
+    objects.write_bytes(objects.join(options.out, SIDECAR), json.dumps(content, indent=2).encode())
+
+
+def _which(options: ScoreOptions) -> dict[str, Any]:
+    """What says which images are scored."""
+    return {"images": options.images, "splits": list(options.splits), "smoke": options.smoke}
+
+
+def _refuse_others(options: ScoreOptions) -> None:
+    """CatalogError where there are scores of other images."""
+    uri = objects.join(options.out, SIDECAR)
+    if not objects.exists(uri):
+        return
+    try:
+        before = json.loads(objects.read_bytes(uri))
+        others = [f"{name} {before[name]}, not {now}" for name, now in _which(options).items() if before[name] != now]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"it cannot be understood ({type(error).__name__}: {error})"
+        raise CatalogError(uri, reason, "Choose another --out, or remove this one.") from error
+    if others:
+        raise CatalogError(options.out, f"it holds scores of {'; '.join(others)}", "Choose another --out.")
+
+
+def _check_rows(out: str, store: ScoreStore, images: int) -> None:
+    """ScoringError unless every image has one row."""
+    ids = store.scores().to_table(columns=["image_id"])["image_id"]
+    rows, unique = len(ids), pc.count_distinct(ids).as_py()
+    if not rows == unique == images:
+        reason = f"there are {rows} rows for {images} images, and {unique} different images in them"
+        raise ScoringError(out, reason, "Another job may write here: run this one again when it has ended.")
 
 
 def _stream(
     options: ScoreOptions, scorer: Scorer, inputs: Inputs, todo: np.ndarray, store: ScoreStore, progress: Progress
 ) -> None:
-    of_patches = max(1, scorer.n_patches) * scorer.recipe.patch_size**2 * CHANNELS
-    rows = options.batch_size or max(1, min(BLOCK_ROWS, BLOCK_BYTES // of_patches))
+    rows = max(FEW_ROWS, min(BLOCK_ROWS, len(inputs.listing) // BLOCKS))
     blocks = list(inputs.blocks(todo, rows))
     parts = _Parts(store, blocks, scorer.grid if options.attention else None)
     with progress:
-        for result in scored(options, scorer, inputs.catalog, blocks):
-            progress.add(result)
-            parts.add(result)
+        for rows in scored(options, scorer, inputs.catalog, blocks):
+            progress.add(parts.add(rows))
+        for block in filter(len, map(parts.missing_of, blocks)):
+            progress.add(parts.add(_lost(block, scorer.name)))
+
+
+def _lost(block: pa.Table, model: str) -> pa.Table:
+    """RESULT of images of which nothing came back: the next run tries them again."""
+    rows = [BLANK | image for image in block.to_pylist()]
+    for row in rows:
+        give_up(row, LOST)
+    return result(rows, model)
 
 
 class _Parts:
-    """Collects the rows of each part, which come in any order, and writes it when all are there."""
+    """Collects the rows of each part, which come in any order, and writes it when all came; the first of each image."""
 
     def __init__(self, store: ScoreStore, blocks: Sequence[pa.Table], grid: tuple[int, int] | None) -> None:
         self.store, self.grid = store, grid
         self.missing: Counter[int] = Counter()
+        self.came = np.ones(1 + blocks[-1]["position"][-1].as_py(), bool)
         for block in blocks:
             self.missing[block["part"][0].as_py()] += len(block)
+            self.came[block["position"].to_numpy()] = False
         self.there: dict[int, list[pa.Table]] = {}
 
-    def add(self, result: pa.Table) -> None:
-        """The rows of a block, which is of one part."""
-        part = result["part"][0].as_py()
-        self.there.setdefault(part, []).append(result)
-        self.missing[part] -= len(result)
+    def missing_of(self, rows: pa.Table) -> pa.Table:
+        """Those of the rows of a block of whose images nothing came yet."""
+        return rows.filter(pa.array(~self.came[rows["position"].to_numpy()]))
+
+    def add(self, rows: pa.Table) -> pa.Table:
+        """Take some rows of a block; those of them that were missing."""
+        part, rows = rows["part"][0].as_py(), self.missing_of(rows)
+        if not len(rows):
+            return rows
+        self.there.setdefault(part, []).append(rows)
+        self.came[rows["position"].to_numpy()] = True
+        self.missing[part] -= len(rows)
         if not self.missing[part]:
-            rows = pa.concat_tables(self.there.pop(part)).sort_by("position")
-            self.store.write(part, rows, attention_of(rows, self.grid) if self.grid else None)
+            whole = pa.concat_tables(self.there.pop(part)).sort_by("position")
+            self.store.write(part, whole, attention_of(whole, self.grid) if self.grid else None)
+        return rows
 
 
 def attention_of(rows: pa.Table, grid: tuple[int, int]) -> pa.Table:

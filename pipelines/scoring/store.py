@@ -6,9 +6,7 @@ there once: nobody else writes rows, and the same images, scored again, replace 
 
 import hashlib
 import io
-import logging
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,64 +15,67 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from pipelines.scoring.patience import PATIENCE_S, patiently
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.storage import objects
 
 PASSING = ("missing", "denied", "stale", "unreadable")
 """Failures of which the next run may find nothing: they are tried again. The others are of the bytes themselves."""
-PATIENCE_S = 60.0  # for a storage that does not take a file
-PAUSE_S = 2.0
 READ_AT_ONCE = 16  # files
-
-log = logging.getLogger(__name__)
 
 
 class ScoreStore:
-    """The part files below a URI."""
+    """The part files below a URI; a storage that does not take one is waited for so long."""
 
-    def __init__(self, out: str) -> None:
-        self.out = out
+    def __init__(self, out: str, patience_s: float = PATIENCE_S) -> None:
+        self.out, self.patience_s = out, patience_s
 
     def todo(self, listing: pa.Table, model: str) -> np.ndarray:
         """Positions in the listing of the images that have no valid row; rows that are not valid are removed.
 
-        A row is valid if its image is listed, with the same etag, the model is the same, its failure, if any, lies in
-        the image, and no other row is of that image.
+        A row is valid if its image is listed, with the same etag and label, the model's digest is the same, its
+        failure, if any, lies in the image, and no other row is of that image.
         """
         position = {image_id: at for at, image_id in enumerate(listing["image_id"].to_pylist())}
-        etags, missing = listing["etag"].to_pylist(), np.ones(len(listing), bool)
-        names = self._names("scores")
+        etags, labels = listing["etag"].to_pylist(), listing["label"].to_pylist()
+        missing, digest = np.ones(len(listing), bool), _digest(model)
+        names, attention = self._names("scores"), set(self._names("attention"))
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             for name, rows in zip(names, pool.map(self._state, names), strict=True):
                 valid = []
                 for row in rows:
                     at = position.get(row["image_id"], -1)
-                    same = at >= 0 and (row["etag"], row["model"]) == (etags[at], model)
+                    found = row["etag"], row["label"], _digest(row["model"])
+                    same = at >= 0 and found == (etags[at], labels[at], digest)
                     valid.append(bool(same and missing[at] and row["status"] not in PASSING))
                     if valid[-1]:
                         missing[at] = False
-                self._keep(name, valid)
-        orphans = set(self._names("attention")) - set(self._names("scores"))
-        objects.delete([objects.join(self.out, "attention", name) for name in sorted(orphans)])
+                if self._keep(name, valid, attention):
+                    attention.discard(name)
+        objects.delete([objects.join(self.out, "attention", name) for name in sorted(attention)])
         return np.flatnonzero(missing)
 
     def _state(self, name: str) -> list[dict[str, str]]:
         """Of each row of a file, what makes it valid."""
-        return self._read("scores", name, ["image_id", "etag", "model", "status"]).to_pylist()
+        return self._read("scores", name, ["image_id", "etag", "label", "model", "status"]).to_pylist()
 
-    def _keep(self, name: str, valid: Sequence[bool]) -> None:
-        """Replace a file, and that of its attention, by the rows that are valid; there is a whole file at any time."""
+    def _keep(self, name: str, valid: Sequence[bool], attention: Collection[str]) -> bool:
+        """Replace a file, and that of its attention, by the rows that are valid, if any: whether it is still there.
+
+        There is a whole file at any time.
+        """
         if all(valid):
-            return
+            return True
         if not any(valid):
             objects.delete([objects.join(self.out, "scores", name)])
-            return
+            return False
         kept = self._read("scores", name).filter(pa.array(valid))
-        if name in self._names("attention"):
-            attention = self._read("attention", name)
-            of_kept = pc.is_in(attention["image_id"], kept["image_id"].combine_chunks())
-            self._write(f"attention/{name}", attention.filter(of_kept), ATTENTION)
+        if name in attention:
+            maps = self._read("attention", name)
+            of_kept = pc.is_in(maps["image_id"], kept["image_id"].combine_chunks())
+            self._write(f"attention/{name}", maps.filter(of_kept), ATTENTION)
         self._write(f"scores/{name}", kept, SCORES)
+        return True
 
     def write(self, position: int, scores: pa.Table, attention: pa.Table | None = None) -> None:
         """A file of some rows, of SCORES, beside that of their attention; `position` sorts it among the others."""
@@ -105,13 +106,10 @@ class ScoreStore:
     def _write(self, name: str, table: pa.Table, schema: pa.Schema) -> None:
         buffer = io.BytesIO()
         pq.write_table(table.select(schema.names).cast(schema), buffer)
-        uri, began = objects.join(self.out, name), time.monotonic()
-        while True:
-            try:
-                objects.write_bytes(uri, buffer.getvalue())
-                return
-            except Exception as error:  # every storage has its own; the last one is raised
-                if time.monotonic() - began > PATIENCE_S:
-                    raise
-                log.warning("%s is not written yet: %s", uri, error)
-                time.sleep(PAUSE_S)
+        uri = objects.join(self.out, name)
+        patiently(lambda: objects.write_bytes(uri, buffer.getvalue()), uri, self.patience_s)
+
+
+def _digest(model: str) -> str:
+    """Of NAME@DIGEST, what says by which model and how an image was scored; the name says where it lay."""
+    return model.rpartition("@")[2]

@@ -130,11 +130,15 @@ def list_uris(where: str) -> list[str]:
     return sorted(_full(where, path) for path in _listed(where))
 
 
-def list_etags(where: str) -> dict[str, str]:
-    """The same, with the etag of each as the listing has it; "" where it has none. No request an object."""
-    etags = {_full(where, path): info for path, info in _listed(where).items()}
-    of = _local_etag if is_local(where) else lambda uri: _etag(etags[uri])
-    return {uri: of(uri) for uri in sorted(etags)}
+def list_stats(where: str) -> dict[str, ObjectStat]:
+    """The same, with what the listing says of each; etag "" and size 0 where it does not. No request an object."""
+    listed = {_full(where, path): info for path, info in _listed(where).items()}
+    of = _local_stat if is_local(where) else lambda uri: _remote_stat(listed[uri])
+    return {uri: of(uri) for uri in sorted(listed)}
+
+
+def _remote_stat(info: Mapping[str, Any]) -> ObjectStat:
+    return ObjectStat(int(info.get("size") or 0), _etag(info))
 
 
 def _listed(where: str) -> dict[str, Mapping[str, Any]]:
@@ -148,9 +152,9 @@ def _listed(where: str) -> dict[str, Mapping[str, Any]]:
     return found
 
 
-def _local_etag(path: str) -> str:
-    """As `stat` has it; "" for a link to nothing."""
-    return stat(path).etag if Path(path).exists() else ""
+def _local_stat(path: str) -> ObjectStat:
+    """As `stat` has it; nothing of a link to nothing."""
+    return stat(path) if Path(path).exists() else ObjectStat(0, "")
 
 
 def root(where: str) -> str:

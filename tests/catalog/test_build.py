@@ -13,7 +13,7 @@ import pytest
 import ray
 from PIL import Image
 
-from pipelines.catalog.build import build_catalog, read_catalog
+from pipelines.catalog.build import MARKER, build_catalog, read_catalog
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
@@ -145,7 +145,10 @@ class TestBuild:
         assert objects.read_bytes(f"{out}/notes.txt") == b"mine"
         (Path(out) / "notes.txt").unlink()
         check(out, source, again)
-        objects.delete([f"{out}/{MANIFEST_NAME}"])  # as after an interruption
+        objects.delete([f"{out}/{MANIFEST_NAME}"])
+        with pytest.raises(CatalogError, match="not empty, and no catalog"):
+            build_catalog(source, out, view_size=VIEW, overwrite=True)
+        objects.write_bytes(f"{out}/{MARKER}", b"")  # as after an interruption
         with pytest.raises(CatalogError, match="--overwrite"):
             read_catalog(out)
         check(out, source, build_catalog(source, out, view_size=VIEW, overwrite=True))

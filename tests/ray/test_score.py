@@ -2,23 +2,30 @@
 
 import io
 import json
+import os
+import signal
+import uuid
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.dataset as pads
 import pytest
+import ray
 import torch
 from PIL import Image
 
 from ats_core import bundle
 from pipelines.catalog.schema import Manifest
 from pipelines.errors import CatalogError
+from pipelines.scoring.inputs import list_images
 from pipelines.scoring.names import safe_name
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.scoring.score import ScoringError, score
+from pipelines.scoring.stages.block import LOST, MAX_RETRIES, attempt
 from pipelines.scoring.stream import FEW_CPUS, HELPERS, Sizes
 from pipelines.storage import objects
 from tests.ray.conftest import TOY
@@ -128,27 +135,72 @@ def test_a_catalog_is_scored_as_its_images_are(
         assert row["requests"] < on_the_way[name]["requests"]
     wrong = [row["label"] != row["prediction"] for row in of_catalog.values()]
     assert summary["test_error"] == pytest.approx(np.mean(wrong))
-    with pytest.raises(CatalogError, match="holds scores of"):
+    with pytest.raises(CatalogError, match=r"holds scores of splits \['test'\], not \['train'\]"):
         score(ScoreOptions(model=model, images=toy_catalog, splits=("train",), out=str(tmp_path / "of_catalog")))
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "scores.json").write_text("{")
+    with pytest.raises(CatalogError, match="cannot be understood"):
+        score(ScoreOptions(model=model, images=toy_catalog, out=str(tmp_path / "damaged")))
+
+
+def test_a_kept_catalog_is_used_as_long_as_it_is_of_the_images(ray_local: None, s3: str) -> None:
+    images, kept = objects.join(s3, "images"), objects.join(s3, "kept")
+    fill(images)
+    options = ScoreOptions(model="m", images=images, out=s3, save_catalog=kept)
+
+    def written() -> list[str]:
+        found = list_images(options, (8, 8))
+        assert found.catalog == kept
+        listing = found.listing.to_pylist()
+        stats = objects.list_stats(images)
+        assert {row["uri"]: row["etag"] for row in listing} == {uri: stat.etag for uri, stat in stats.items()}
+        assert all(row["etag"] and row["n_bytes"] == stats[row["uri"]].size for row in listing)
+        return objects.list_uris(kept)
+
+    first = written()
+    assert written() == first
+    objects.write_bytes(objects.join(images, ODD_NAMES[0]), png(99))
+    assert {uri for uri in written() if uri.endswith(".parquet")}.isdisjoint(first)
+    with pytest.raises(CatalogError, match=r"a catalog of LabelsCsv\(images='.*/images'.*, not of .*/images/sub'"):
+        list_images(replace(options, images=objects.join(images, "sub")), (8, 8))
+    with pytest.raises(CatalogError, match="no catalog"):
+        list_images(replace(options, save_catalog=images), (8, 8))
+
+
+def test_a_step_that_kills_its_process_is_given_up(ray_local: None, tmp_path: Path) -> None:
+    @ray.remote(max_retries=-1, num_cpus=0)
+    def task() -> list[dict[str, Any]]:
+        rows = [{"status": "ok", "uri": "x"}]
+        attempt(lambda _: (tmp_path / uuid.uuid4().hex).touch() or os.kill(os.getpid(), signal.SIGKILL), rows)
+        return rows
+
+    assert ray.get(task.remote()) == [{"status": "unreadable", "uri": "x", "error": LOST}]
+    assert len(list(tmp_path.iterdir())) == 1 + MAX_RETRIES
 
 
 @pytest.mark.parametrize(
     ("cluster", "options", "expected"),
     [
         ({"CPU": 2}, {}, (2, 2, 2)),
-        ({"CPU": 64, "GPU": 4}, {}, (4, 64, 4)),
-        ({"CPU": 64, "GPU": 4}, {"device": "cpu"}, (64, 64, 64)),
+        ({"CPU": 4, "GPU": 1}, {}, (1, 4, 1)),
+        ({"CPU": 64, "GPU": 4}, {}, (4, None, 4)),
+        ({"CPU": 64, "GPU": 4}, {"device": "cpu"}, (None, None, None)),
+        ({"CPU": 64, "GPU": 4}, {"classify_actors": 2, "read_actors": 30}, (4, 30, 2)),
         ({"CPU": 4}, {"propose_actors": 1, "read_actors": 3, "classify_actors": 9}, (1, 3, 9)),
+        ({}, {}, (None, None, None)),
+        ({"CPU": 0}, {"device": "gpu"}, (None, None, None)),
     ],
 )
 def test_stages_fit_the_cluster(
-    cluster: dict[str, float], options: dict[str, Any], expected: tuple[int, int, int]
+    cluster: dict[str, float], options: dict[str, Any], expected: tuple[int | None, int | None, int | None]
 ) -> None:
-    """All processes have room where CPUs are few, and the first of each stage always has."""
+    """All processes have room where CPUs are few; where the cluster may grow, each has a CPU, and none is too many."""
     sizes = Sizes.of(ScoreOptions(model="m", images="i", **options), cluster)
     assert (sizes.propose, sizes.read, sizes.classify) == expected
-    processes = sizes.propose + sizes.classify
-    cpus = (processes + sizes.read + HELPERS) * sizes.cpu["num_cpus"]
-    assert (3 + HELPERS) * sizes.cpu["num_cpus"] <= cluster["CPU"]
-    assert cluster["CPU"] >= FEW_CPUS or cpus == pytest.approx(cluster["CPU"])
-    assert processes * sizes.network.get("num_gpus", 0) <= cluster.get("GPU", 0)
+    cpus, gpus = cluster.get("CPU", 0), cluster.get("GPU", 0)
+    if 0 < cpus < FEW_CPUS:
+        assert (sum(expected) + HELPERS) * sizes.cpu["num_cpus"] == pytest.approx(cpus)
+    else:
+        assert sizes.cpu == {"num_cpus": 1}
+    on_gpu = options.get("device") == "gpu" or (gpus > 0 and "device" not in options)
+    assert (sizes.device, sizes.network.get("num_gpus", 0)) == (("cuda", 0.5) if on_gpu else ("cpu", 0))

@@ -14,6 +14,7 @@ from pipelines.errors import CatalogError
 from pipelines.scoring.inputs import LISTING, PART_ROWS, Inputs, list_images
 from pipelines.scoring.options import ScoreOptions
 from pipelines.storage import objects
+from pipelines.storage.objects import ObjectStat
 
 NAMES = ["a b.png", "it's.png", "sub/100 %.png", "ä…é.png"]
 VIEW = (8, 8)
@@ -34,17 +35,17 @@ def listed(images: object, **options: object) -> pa.Table:
 def test_a_folder_or_a_glob_with_its_etags(folder: Path) -> None:
     rows = listed(folder).to_pylist()
     assert [row["image_id"] for row in rows] == sorted(NAMES)
-    assert all(row["etag"] == objects.stat(row["uri"]).etag for row in rows)
+    assert all(ObjectStat(row["n_bytes"], row["etag"]) == objects.stat(row["uri"]) for row in rows)
     assert [row["image_id"] for row in listed(folder / "sub" / "*.png").to_pylist()] == ["100 %.png"]
 
 
 def test_a_list_names_what_is_there_and_what_is_not(folder: Path) -> None:
-    lines = [NAMES[0], f"{folder}/{NAMES[2]}", "", "gone.png", NAMES[0]]
+    lines = [NAMES[0], f"{folder}/{NAMES[2]}", "", "gone.png", f"./{NAMES[0]}", NAMES[0]]
     (folder / "list.txt").write_text("\r\n".join(lines))
     rows = listed(folder / "list.txt").to_pylist()
     assert [row["image_id"] for row in rows] == [NAMES[0], f"{folder}/{NAMES[2]}", "gone.png"]
     assert [row["uri"] for row in rows] == [f"{folder}/{NAMES[0]}", f"{folder}/{NAMES[2]}", f"{folder}/gone.png"]
-    assert [bool(row["etag"]) for row in rows] == [True, True, False]
+    assert [bool(row["etag"]) for row in rows] == [bool(row["n_bytes"]) for row in rows] == [True, True, False]
 
 
 def test_labels_and_splits_come_from_a_csv(folder: Path) -> None:
@@ -60,8 +61,13 @@ def test_what_cannot_be_scored_is_refused(folder: Path) -> None:
     for images, reason in ((folder / "none", "no files"), (folder / "none.txt", "cannot be read")):
         with pytest.raises(CatalogError, match=reason):
             listed(images)
-    with pytest.raises(CatalogError, match="no image to score"):
-        listed(folder, splits=("test",))
+    (folder / "l.csv").write_text(f"image,label,split\n{NAMES[0]},yes,test\n")
+    with pytest.raises(CatalogError, match="no image is of split 'fold0'; there are: test"):
+        listed(folder, labels=str(folder / "l.csv"), splits=("test", "fold0"))
+    (folder / "list.txt").write_text(NAMES[0])
+    for name, value in (("labels", str(folder / "l.csv")), ("splits", ("test",)), ("save_catalog", f"{folder}/c")):
+        with pytest.raises(CatalogError, match=f"a list, which has no .*Leave --{name.replace('_', '-')} out"):
+            listed(folder / "list.txt", **{name: value})
 
 
 @given(data=st.data())
@@ -73,7 +79,8 @@ def test_every_image_is_in_one_block_and_blocks_stay_what_they_are(data: st.Data
     todo = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1), min_size=1))))
     names = [str(i) for i in range(n)]
     listing = pa.table(
-        [names, names, [""] * n, [""] * n, [file for file, _ in rows], [group for _, group in rows]], schema=LISTING
+        [names, names, [""] * n, [0] * n, [""] * n, [file for file, _ in rows], [group for _, group in rows]],
+        schema=LISTING,
     )
     inputs = Inputs(listing, None)
     whole = [block["position"].to_pylist() for block in inputs.blocks(np.arange(n), size)]

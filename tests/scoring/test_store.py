@@ -7,7 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipelines.errors import CatalogError
 from pipelines.scoring.inputs import LISTING
+from pipelines.scoring.patience import patiently
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.scoring.store import PASSING, ScoreStore
 from pipelines.storage import objects
@@ -18,7 +20,8 @@ MODEL = "run@1"
 
 def listing(ids: Sequence[str], **etags: str) -> pa.Table:
     rows = [
-        {"image_id": i, "uri": f"/x/{i}", "etag": etags.get(i, "e"), "label": "", "file": "", "group": 0} for i in ids
+        {"image_id": i, "uri": f"/x/{i}", "etag": etags.get(i, "e"), "n_bytes": 1, "label": "", "file": "", "group": 0}
+        for i in ids
     ]
     return pa.Table.from_pylist(rows, schema=LISTING)
 
@@ -67,6 +70,14 @@ def test_rows_that_are_no_longer_valid_are_removed(store: ScoreStore) -> None:
     assert store.todo(listing("abdef", b="new"), MODEL).tolist() == [1, 2, 4]  # and nothing changes
 
 
+def test_a_row_of_another_label_is_scored_again_and_one_of_a_moved_model_is_not(tmp_path: Path) -> None:
+    store = ScoreStore(str(tmp_path))
+    store.write(0, scores("a", label="cat"))
+    store.write(1, scores("b", model="elsewhere@1"))
+    assert store.todo(listing("ab"), MODEL).tolist() == [0]
+    assert ids(store) == ["b"]
+
+
 @pytest.mark.parametrize("status", STATUSES)
 def test_failures_that_may_pass_are_tried_again(tmp_path: Path, status: str) -> None:
     store = ScoreStore(str(tmp_path))
@@ -95,11 +106,30 @@ def test_attention_whose_scores_were_never_written_is_removed(tmp_path: Path) ->
 
 def test_no_file_is_ever_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that dies leaves what was there."""
-    store = ScoreStore(str(tmp_path))
+    store = ScoreStore(str(tmp_path), patience_s=0)
     store.write(0, scores("ab"))
-    monkeypatch.setattr("pipelines.scoring.store.PATIENCE_S", 0.0)
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("no room")))
     with pytest.raises(OSError, match="no room"):
         store.write(1, scores("cd"))
     assert ids(store) == ["a", "b"]
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".parquet"]
+
+
+def test_a_storage_that_is_gone_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.scoring.patience.PAUSE_S", 0.01)
+    errors: list[Exception] = [OSError("down"), TimeoutError("slow")]
+
+    def write() -> str:
+        if errors:
+            raise errors.pop()
+        return "written"
+
+    assert patiently(write, "x") == "written"
+    errors += [OSError("down")] * 1000
+    with pytest.raises(OSError, match="down"):
+        patiently(write, "x", patience_s=0.05)
+    assert 990 <= len(errors) < 1000
+    errors[:] = [OSError("down"), CatalogError("x", "it is none", "Choose another.")]
+    with pytest.raises(CatalogError, match="it is none"):
+        patiently(write, "x")
+    assert len(errors) == 1

@@ -65,6 +65,14 @@ def test_globs(filled: str) -> None:
     assert names("deep/*/x.*") == {"er/x.txt"}
 
 
+def test_a_listing_says_of_each_what_asking_for_it_says(filled: str) -> None:
+    stats = objects.list_stats(filled)
+    assert list(stats) == objects.list_uris(filled)
+    assert {uri: found.size for uri, found in stats.items()} == {uri: objects.stat(uri).size for uri in stats}
+    for uri, found in stats.items():
+        assert found.etag in ("", objects.stat(uri).etag)
+
+
 def test_a_folder_with_magic_in_its_name_is_a_folder(base: str) -> None:
     objects.write_bytes(objects.join(base, "[q]", "z.txt"), b"1")
     where = objects.join(base, "[q]")

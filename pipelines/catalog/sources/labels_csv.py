@@ -14,10 +14,11 @@ from functools import cached_property
 from typing import ClassVar
 
 from pipelines.catalog.schema import Entry
-from pipelines.catalog.sources.listing import list_etags, stratified_split
+from pipelines.catalog.sources.listing import list_stats, stratified_split
 from pipelines.errors import CatalogError
 from pipelines.storage import images as images_
 from pipelines.storage import objects
+from pipelines.storage.objects import ObjectStat
 
 COLUMNS = ("image", "label", "split", "group")  # the last two may be left out
 
@@ -42,9 +43,9 @@ class LabelsCsv:
         return [] if self.labels is None else read_labels(self.labels)
 
     @cached_property
-    def etags(self) -> dict[str, str]:
-        """The etags of all files that are there, as far as the listing has them."""
-        return list_etags(self.images)
+    def stats(self) -> dict[str, ObjectStat]:
+        """Sizes and etags of all files that are there, as far as the listing has them."""
+        return list_stats(self.images)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class LabelsCsv:
             CatalogError: there are no images; the CSV cannot be read, names an image twice, or is ambiguous.
         """
         folder = objects.root(self.images)
-        known = {objects.relative(uri, folder): uri for uri in self.etags if images_.is_image(uri)}
+        known = {objects.relative(uri, folder): uri for uri in self.stats if images_.is_image(uri)}
         rows = self._match(known)
         names = {uri: name for name, uri in known.items()}
         names |= {uri: row["image"] for uri, row in rows.items() if uri not in names}

@@ -5,19 +5,20 @@ from collections.abc import Sequence
 
 from pipelines.errors import CatalogError
 from pipelines.storage import objects
+from pipelines.storage.objects import ObjectStat
 
 TEST_SHARE = 5  # one image in five tests, where the data set does not say
 
 
 def list_source(where: str) -> list[str]:
     """All files below a folder or prefix, or that match a glob; CatalogError when there are none."""
-    return list(list_etags(where))
+    return list(list_stats(where))
 
 
-def list_etags(where: str) -> dict[str, str]:
-    """The same, with their etags as far as the listing has them."""
+def list_stats(where: str) -> dict[str, ObjectStat]:
+    """The same, with sizes and etags as far as the listing has them."""
     try:
-        return objects.list_etags(where)
+        return objects.list_stats(where)
     except FileNotFoundError as error:
         raise CatalogError(where, "there are no files", "Check --images: a folder, a prefix or a glob.") from error
 

@@ -1,15 +1,23 @@
 """The table that goes from step to step, and its rows while they are worked on."""
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ray._private.worker import global_worker
 
 from pipelines.scoring.schema import SCORES
 from pipelines.storage.patches import ImageRef
 
 Row = dict[str, Any]
+
+LOST = "lost: the processes that worked on its block died"
+MAX_RETRIES = 5  # of a task of a step whose process has died
+
+log = logging.getLogger(__name__)
 
 _OF_SCORES = ["probabilities", "standard_error", "n_patches", "patches", "prediction", "model"]
 BLOCK = pa.schema(
@@ -44,6 +52,16 @@ BLANK: Row = {
 RESULT = pa.schema([*SCORES, *(BLOCK.field(name) for name in ("part", "position", "attention"))])
 """What comes out in the end: the scores, and what the writer of files needs beside."""
 
+_NOTHING: Row = {
+    "prediction": "",
+    "probabilities": [],
+    "standard_error": math.nan,
+    "n_patches": 0,
+    "patches": [],
+    "attention": b"",
+}
+"""Said of an image that has failed."""
+
 
 def reference(row: Row) -> ImageRef:
     """What a reader needs to know of an opened image."""
@@ -59,6 +77,63 @@ def centres(row: Row) -> np.ndarray:
 def good(rows: Sequence[Row]) -> list[Row]:
     """Those of which nothing has failed so far."""
     return [row for row in rows if row["status"] == "ok"]
+
+
+def give_up(row: Row, reason: str) -> None:
+    """Note in a row why it goes no further; the next run tries it again."""
+    row |= {"status": "unreadable", "error": reason}
+
+
+def attempt(step: Callable[[list[Row]], None], rows: Sequence[Row]) -> None:
+    """Do a step for some rows together; where it raises, for each alone, so that only those are given up that raise.
+
+    What was written into a row, or counted in it, before the step raised is forgotten. All are given up where the
+    process has died of this step, or of its neighbours, again and again: one of them kills it.
+
+    Args:
+        step: writes into the rows, and expects one at least.
+        rows: that nothing else refers to.
+    """
+    if not rows:
+        return
+    if _retries() > MAX_RETRIES:
+        for row in rows:
+            give_up(row, LOST)
+        return
+    copies = [dict(row) for row in rows]
+    failure: Exception | None = None
+    try:
+        step(copies)
+    except Exception as error:
+        failure = error
+    if failure is None:
+        for row, changed in zip(rows, copies, strict=True):
+            row |= changed
+    elif len(rows) > 1:
+        log.warning("%d images are tried one by one: %s: %s", len(rows), type(failure).__name__, failure)
+        for row in rows:
+            attempt(step, [row])
+    else:
+        log.warning("%s is given up", rows[0]["uri"], exc_info=failure)
+        give_up(rows[0], f"{type(failure).__name__}: {failure}")
+
+
+def _retries() -> int:
+    """How often the task that this runs in was begun before; 0 outside of Ray, which has no public name for it."""
+    return global_worker.core_worker.get_current_task_attempt_number() if global_worker.connected else 0
+
+
+def sliced(block: pa.Table, at_once: int) -> Iterator[list[Row]]:
+    """The rows of a block, at most so many at once."""
+    for start in range(0, len(block), at_once):
+        yield block.slice(start, at_once).to_pylist()
+
+
+def result(rows: Sequence[Row], model: str) -> pa.Table:
+    """The rows, of RESULT, by a model; nothing is said of those that have failed."""
+    for row in rows:
+        row |= {"model": model, **({} if row["status"] == "ok" else _NOTHING)}
+    return table(rows, RESULT)
 
 
 def table(rows: Sequence[Row], schema: pa.Schema = BLOCK) -> pa.Table:

@@ -1,7 +1,7 @@
 """Patches -> a row of scores for each image. Shapes: B images, N drawn cells, K cells, C classes, D features."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,12 @@ from torch import Tensor
 from ats_core.features import features_of_patches
 from ats_core.models import AttentionSampling
 from ats_core.sampling import Draw
-from pipelines.scoring.adaptive import margin_error, next_size
+from pipelines.scoring.adaptive import margin_error, next_size, unsure
 from pipelines.scoring.model import Scorer
-from pipelines.scoring.stages.block import RESULT, Row, centres, good, table
+from pipelines.scoring.patience import PATIENT
+from pipelines.scoring.stages.block import Row, attempt, centres, give_up, good, result, sliced
 from pipelines.scoring.stages.networks import Networks, half
-from pipelines.scoring.stages.read import PATIENT, read_patches
+from pipelines.scoring.stages.read import read_patches
 from pipelines.storage.patches import PatchReader
 
 HEAVIEST = 100  # patches kept in the row of a model that reads a whole grid
@@ -26,28 +27,26 @@ class Classify(Networks):
 
     Args:
         scorer: the model.
-        keep_attention: whether the attention over all cells is wanted.
+        options: as of `Networks`.
     """
 
-    def __init__(self, scorer: Scorer, *, keep_attention: bool) -> None:
-        super().__init__(scorer)
-        self.keep_attention = keep_attention
+    def __init__(self, scorer: Scorer, **options: Any) -> None:
+        super().__init__(scorer, **options)
         self.reader = PatchReader(self.model.patch_size, network=PATIENT)
 
-    @torch.no_grad()
-    def __call__(self, block: pa.Table) -> pa.Table:
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """The block's scores, of RESULT."""
-        rows = block.to_pylist()
-        if fine := good(rows):
-            with self.autocast:
-                if isinstance(self.model, AttentionSampling):
-                    self._estimate(self.model, fine)
-                else:
-                    self._say(fine)
-        nothing = {"prediction": "", "probabilities": [], "standard_error": math.nan, "n_patches": 0, "patches": []}
-        for row in rows:
-            row |= {"model": self.scorer.name, **({} if row["status"] == "ok" else nothing)}
-        return table(rows, RESULT)
+        for rows in sliced(block, self.at_once):
+            attempt(self._classify, good(rows))
+            yield result(rows, self.scorer.name)
+
+    @torch.no_grad()
+    def _classify(self, rows: Sequence[Row]) -> None:
+        with self.autocast:
+            if isinstance(self.model, AttentionSampling):
+                self._estimate(self.model, rows)
+            else:
+                self._say(rows)
 
     def _estimate(self, model: AttentionSampling, rows: Sequence[Row]) -> None:
         """By attention sampling: from the first patches, then from more of those images that these leave unsure."""
@@ -60,9 +59,9 @@ class Classify(Networks):
                 self._tell(row, logits_BC[i], float(error_B[i]), draw.proposal[i], draw.weights[i])
             if self.scorer.until is None or n == self.scorer.most:
                 return
-            unsure = (error_B > self.scorer.until).nonzero().flatten().tolist()
+            going_on = unsure(logits_BC, error_B, self.scorer.until).nonzero().flatten().tolist()
             more = next_size(n, self.scorer.n_patches, self.scorer.most)
-            rows, f_BND = self._read_on(model, [rows[i] for i in unsure], f_BND[unsure], more)
+            rows, f_BND = self._read_on(model, [rows[i] for i in going_on], f_BND[going_on], more)
             n = more
 
     def _read_on(
@@ -105,6 +104,9 @@ class Classify(Networks):
 
     def _tell(self, row: Row, logits_C: Tensor, error: float, a_N: Tensor, weights_N: Tensor) -> None:
         """Write into the row of an image what was found, and from what."""
+        if not bool(logits_C.isfinite().all()):
+            give_up(row, "the model says no finite logits")
+            return
         probabilities_C = logits_C.double().softmax(-1)
         kept = np.arange(len(a_N)) if self.scorer.draws else np.sort((-a_N.cpu()).argsort(stable=True)[:HEAVIEST])
         yx, a, weights = centres(row)[kept].tolist(), a_N[kept].tolist(), weights_N[kept].tolist()

@@ -1,6 +1,7 @@
 """What the two steps with networks share."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,14 +12,23 @@ from pipelines.scoring.model import Scorer
 from pipelines.scoring.stages.block import Row, centres, reference
 from pipelines.storage.patches import inside_of
 
+Device = Literal["cpu", "cuda"]
+
 
 class Networks:
-    """A process that holds the model."""
+    """A process that holds the model.
 
-    def __init__(self, scorer: Scorer) -> None:
+    Args:
+        scorer: the model.
+        device: where it runs. Ray hides no GPU from a process that has reserved none, so it is not looked for.
+        at_once: images that go through it together.
+        keep_attention: whether the attention over all cells is wanted.
+    """
+
+    def __init__(self, scorer: Scorer, *, device: Device, at_once: int, keep_attention: bool) -> None:
         torch.set_num_threads(1)
         self.scorer, self.model = scorer, scorer.load()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device, self.at_once, self.keep_attention = torch.device(device), at_once, keep_attention
         self.model.to(self.device)
         bfloat16 = has_bfloat16(self.device) if scorer.precision == "auto" else scorer.precision == "bfloat16"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)

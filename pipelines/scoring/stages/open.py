@@ -1,16 +1,22 @@
 """A block of the listing -> the view of each image, and where its tiles lie."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.catalog.build import ENTRY_SCHEMA, describe
-from pipelines.scoring.stages.block import BLANK, Row, table
+from pipelines.scoring.patience import PATIENT, patiently
+from pipelines.scoring.stages.block import BLANK, Row, attempt, give_up, table
+from pipelines.scoring.store import PASSING
 from pipelines.storage import objects
 
 AT_ONCE = 8  # images of a block whose headers and views are waited for
+LARGE = 4 * 10**6  # bytes, above which an image is opened alone: decoded it may be a hundred times as large
 KNOWN = ("status", "height", "width", "channels", "n_bytes", "index", "view")
+
+log = logging.getLogger(__name__)
 
 
 def open_images(listed: pa.Table, view_size: tuple[int, int], catalog: str | None) -> pa.Table:
@@ -19,30 +25,55 @@ def open_images(listed: pa.Table, view_size: tuple[int, int], catalog: str | Non
     Args:
         listed: some images, of one group of rows where they are of a catalog.
         view_size: of the model.
-        catalog: where views and indexes are at hand; None where each image is opened here.
+        catalog: where views and indexes are at hand; None where each image is opened here. One of which the catalog
+            says that it could not be had, or that it is another object, is opened all the same.
     """
-    images = listed.to_pylist()
-    found = _from_catalog(images, catalog) if catalog else _opened(images, view_size)
-    spent = () if catalog else ("requests", "bytes_read")
-    rows = [
-        BLANK
-        | image
-        | {name: row[name] for name in (*KNOWN, *spent)}
-        | {"error": row["reason"], "object_etag": row["etag"]}
-        for image, row in zip(images, found, strict=True)
-    ]
+    rows = [BLANK | image for image in listed.to_pylist()]
+    to_open = _look_up(rows, catalog) if catalog else rows
+    small = [row for row in to_open if 0 < row["n_bytes"] <= LARGE]
+    large = [row for row in to_open if not 0 < row["n_bytes"] <= LARGE]
+    for some, at_once in ((small, AT_ONCE), (large, 1)):
+        attempt(lambda rows, at_once=at_once: _open(rows, view_size, at_once), some)
     return table(rows)
 
 
-def _opened(images: Sequence[Row], view_size: tuple[int, int]) -> list[Row]:
-    entries = [{name: image[name] for name in ("image_id", "uri")} for image in images]
-    return describe(pa.Table.from_pylist(entries, schema=ENTRY_SCHEMA), view_size, at_once=AT_ONCE).to_pylist()
+def _open(rows: Sequence[Row], view_size: tuple[int, int], at_once: int) -> None:
+    entries = [{name: row[name] for name in ("image_id", "uri")} for row in rows]
+    found = describe(pa.Table.from_pylist(entries, schema=ENTRY_SCHEMA), view_size, at_once=at_once, network=PATIENT)
+    for row, opened in zip(rows, found.to_pylist(), strict=True):
+        _tell(row, opened)
+        row |= {name: opened[name] for name in ("requests", "bytes_read")}
 
 
-def _from_catalog(images: Sequence[Row], catalog: str) -> list[Row]:
+def _look_up(rows: Sequence[Row], catalog: str) -> list[Row]:
+    """Tell the rows what the catalog knows; those of which it knows nothing that counts.
+
+    All are given up where it cannot be read.
+    """
+    (place,) = {(row["file"], row["group"]) for row in rows}
+    try:
+        known = patiently(lambda: _from_catalog(catalog, *place), catalog)
+    except Exception as error:
+        log.warning("%s cannot be read", catalog, exc_info=error)
+        for row in rows:
+            give_up(row, f"its catalog cannot be read: {type(error).__name__}: {error}")
+        return []
+    unknown = []
+    for row in rows:
+        found = known.get(row["image_id"])
+        if found is None or found["status"] in PASSING or found["etag"] != row["etag"]:
+            unknown.append(row)
+        else:
+            _tell(row, found)
+    return unknown
+
+
+def _from_catalog(catalog: str, file: str, group: int) -> dict[str, Row]:
     filesystem, path = objects.arrow_filesystem(catalog)
-    (place,) = {(image["file"], image["group"]) for image in images}
-    with pq.ParquetFile(f"{path}/{place[0]}", filesystem=filesystem) as file:
-        rows = file.read_row_group(place[1], columns=["image_id", "reason", "etag", *KNOWN]).to_pylist()
-    by_id = {row["image_id"]: row for row in rows}
-    return [by_id[image["image_id"]] for image in images]
+    with pq.ParquetFile(f"{path}/{file}", filesystem=filesystem) as parquet:
+        found = parquet.read_row_group(group, columns=["image_id", "reason", "etag", *KNOWN]).to_pylist()
+    return {row["image_id"]: row for row in found}
+
+
+def _tell(row: Row, known: Mapping[str, object]) -> None:
+    row |= {name: known[name] for name in KNOWN} | {"error": known["reason"], "object_etag": known["etag"]}

@@ -1,41 +1,30 @@
 """Views -> the cells to look at."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import torch
 from torch import Generator
 
 from ats_core.models import AttentionSampling
-from pipelines.scoring.model import Scorer
-from pipelines.scoring.stages.block import Row, good, table
+from pipelines.scoring.stages.block import Row, attempt, good, sliced, table
 from pipelines.scoring.stages.networks import Networks, half
 
 
 class Propose(Networks):
-    """Views -> the cells to look at.
+    """Views -> the cells to look at."""
 
-    Args:
-        scorer: the model.
-        keep_attention: whether the attention over all cells is wanted of models that have it from the view.
-    """
-
-    def __init__(self, scorer: Scorer, *, keep_attention: bool) -> None:
-        super().__init__(scorer)
-        self.keep_attention = keep_attention
+    def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
+        """The block, with a draw of each image."""
+        for rows in sliced(block, self.at_once):
+            attempt(self._propose, good(rows))
+            if self.scorer.draws:
+                for row in rows:
+                    row["view"] = b""
+            yield table(rows)
 
     @torch.no_grad()
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """The block, with a draw of each image."""
-        rows = block.to_pylist()
-        if fine := good(rows):
-            self._propose(fine)
-        if self.scorer.draws:
-            for row in rows:
-                row["view"] = b""
-        return table(rows)
-
     def _propose(self, rows: Sequence[Row]) -> None:
         views = self.views(rows)
         generators = [self._generator(row["image_id"]) for row in rows]
