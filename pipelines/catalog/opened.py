@@ -22,7 +22,7 @@ from pipelines.storage.views import AreaFilter, level_of_view
 RANGES_AT_ONCE = 8  # of 8 MiB at most, where every byte is read
 BLOCK = 2**16  # of an object of which only parts are read
 
-_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
+TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
 _GREY = (MIN_IS_WHITE, MIN_IS_BLACK)
 
 Bands = Iterator[tuple[int, np.ndarray]]
@@ -75,7 +75,7 @@ def open_image(uri: str, counters: Counters, network: Network = DEFAULT) -> Open
 
 def _block(uri: str, n_bytes: int) -> int:
     """Bytes to ask for at once: all of a small object that is no TIFF by its name. A wrong guess costs bytes alone."""
-    return n_bytes if 0 < n_bytes <= MAX_RANGE and not uri.lower().endswith(_TIFF_SUFFIXES) else BLOCK
+    return n_bytes if 0 < n_bytes <= MAX_RANGE and not uri.lower().endswith(TIFF_SUFFIXES) else BLOCK
 
 
 def _indexed(uri: str, found: ObjectStat, index: TiffIndex, counters: Counters, network: Network) -> Opened:

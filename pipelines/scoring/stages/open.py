@@ -7,13 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.catalog.build import ENTRY_SCHEMA, describe
+from pipelines.catalog.opened import TIFF_SUFFIXES
 from pipelines.scoring.patience import PATIENT, patiently
 from pipelines.scoring.stages.block import BLANK, Row, attempt, give_up, table
 from pipelines.scoring.store import PASSING
 from pipelines.storage import objects
 
 AT_ONCE = 8  # images of a block whose headers and views are waited for
-LARGE = 4 * 10**6  # bytes, above which an image is opened alone: decoded it may be a hundred times as large
+LARGE = 4 * 10**6  # bytes, above which what is decoded whole is opened alone: pixels may be a hundred times as many
 KNOWN = ("status", "height", "width", "channels", "n_bytes", "index", "view")
 
 log = logging.getLogger(__name__)
@@ -30,11 +31,16 @@ def open_images(listed: pa.Table, view_size: tuple[int, int], catalog: str | Non
     """
     rows = [BLANK | image for image in listed.to_pylist()]
     to_open = _look_up(rows, catalog) if catalog else rows
-    small = [row for row in to_open if 0 < row["n_bytes"] <= LARGE]
-    large = [row for row in to_open if not 0 < row["n_bytes"] <= LARGE]
-    for some, at_once in ((small, AT_ONCE), (large, 1)):
+    light = [row for row in to_open if _is_light(row)]
+    heavy = [row for row in to_open if not _is_light(row)]
+    for some, at_once in ((light, AT_ONCE), (heavy, 1)):
         attempt(lambda rows, at_once=at_once: _open(rows, view_size, at_once), some)
     return table(rows)
+
+
+def _is_light(row: Row) -> bool:
+    """Whether opening it holds little: a small object, or a TIFF, of which a small level or bands are read."""
+    return 0 < row["n_bytes"] <= LARGE or row["uri"].lower().endswith(TIFF_SUFFIXES)
 
 
 def _open(rows: Sequence[Row], view_size: tuple[int, int], at_once: int) -> None:
