@@ -18,6 +18,8 @@ import fsspec
 import pyarrow.fs as pafs
 from fsspec.core import has_magic, split_protocol
 
+from pipelines.storage.stores import Environment, environment
+
 LOCAL = ("file", "local")
 _ETAGS = ("ETag", "etag")  # as the filesystems call it
 _CHANGED = ("mtime", "modified", "LastModified", "last_modified")  # the same
@@ -38,15 +40,17 @@ def _protocol(uri: str) -> str:
 
 
 @lru_cache
-def _filesystem_of(protocol: str, process: int) -> fsspec.AbstractFileSystem:
-    # One per process: a client that crosses a fork raises or hangs. No listings cache: it would hide what others write.
-    return fsspec.filesystem(protocol, use_listings_cache=False)
+def _filesystem_of(protocol: str, process: int, variables: Environment) -> fsspec.AbstractFileSystem:
+    # One per process: a client that crosses a fork raises or hangs. One per environment: it keeps that of its making.
+    # No listings cache: it would hide what others write.
+    return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True)
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    filesystem = _filesystem_of(_protocol(uri), os.getpid())
+    local = _protocol(uri) in LOCAL
+    filesystem = _filesystem_of(_protocol(uri), os.getpid(), frozenset() if local else environment())
     path = filesystem._strip_protocol(uri)
-    return filesystem, os.path.normpath(path) if _protocol(uri) in LOCAL else path
+    return filesystem, os.path.normpath(path) if local else path
 
 
 def _is_glob(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:

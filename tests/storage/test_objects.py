@@ -168,3 +168,13 @@ def test_join_puts_one_slash_between() -> None:
 def test_an_unknown_protocol_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="nosuch"):
         objects.read_bytes("nosuch://a/b")
+
+
+def test_a_filesystem_is_that_of_the_environment_at_hand(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another account is another client: the one that is kept would go on as the first."""
+    objects.write_bytes(f"{s3}/x", b"x")
+    with monkeypatch.context() as other:
+        other.setenv("AWS_SECRET_ACCESS_KEY", "of-somebody-else")
+        with pytest.raises(PermissionError):
+            objects.read_bytes(f"{s3}/x")
+    assert objects.read_bytes(f"{s3}/x") == b"x"
