@@ -27,10 +27,9 @@ def test_an_undisturbed_run_has_a_row_an_image_with_its_status(ground: Ground) -
         assert len(row["patches"]) == row["n_patches"] == (4 if row["status"] == "ok" else 0)
 
 
-@pytest.mark.parametrize("kind", ["driver", "server"])
-def test_rows_are_the_same_after_a_kill(ground: Ground, kind: str) -> None:
-    row = drill(ground, f"of-{kind}", kind, random.Random(0))
+def test_rows_are_the_same_after_the_driver_was_killed(ground: Ground) -> None:
+    """The other kinds take longer: `python -m benchmarks.scoring.drills`."""
+    row = drill(ground, "of-driver", "driver", random.Random(0))
     assert not row["target"].startswith("none"), "it had ended before it was disturbed"
     assert row["rows equal"], row["wrong"]
-    if kind == "driver":
-        assert (row["exit code"], row["runs"]) == (-9, 2)
+    assert (row["exit code"], row["runs"]) == (-9, 2)

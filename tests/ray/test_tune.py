@@ -188,10 +188,10 @@ def test_optuna_chooses_some_of_the_trials_and_goes_on(options: SweepOptions, tm
 
 
 def test_trials_with_workers_of_their_own(options: SweepOptions, tmp_path: Path) -> None:
-    axes: Mapping[str, Any] = {"models": ("ats", "cnn"), "patch_counts": (4,), "entropy_weights": (0.0,)}
+    axes: Mapping[str, Any] = {"models": ("ats",), "patch_counts": (4,), "entropy_weights": (0.0,)}
     uri = sweep(replace(options, out=str(tmp_path), num_workers=1, epochs=1, max_concurrent=None, **axes))
     rows = rows_of(uri)
-    assert [(row["status"], row["error"]) for row in rows.values()] == [("finished", "")] * 2
+    assert [(row["status"], row["error"]) for row in rows.values()] == [("finished", "")]
     assert all(row["startup_s"] > 0 for row in rows.values())
 
 
