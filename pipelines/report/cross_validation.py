@@ -12,7 +12,7 @@ Run = Sequence[Mapping[str, Any]]
 
 MEASURES = (
     *("test_error", "test_auroc", "test_loss", "train_loss", "patches_on_box", "attention_on_box"),
-    *("patches_on_box_uniform", "effective_cells", "ms_per_sample", "peak_memory_mb", "wall_s"),
+    *("patches_on_box_uniform", "effective_cells", "ms_per_sample", "memory_mb_per_sample", "peak_memory_mb", "wall_s"),
 )
 
 

@@ -15,6 +15,7 @@ COLUMNS: Mapping[str, str] = {
     "train_loss": "train loss (nats)",
     "test_error": "test error",
     "ms_per_sample": "time (ms/sample)",
+    "memory_mb_per_sample": "memory (MB/sample)",
     "peak_memory_mb": "peak memory (MB)",
     "mb_per_image": "read (MB/image)",
     "requests_per_image": "requests/image",
@@ -26,6 +27,7 @@ FORMS = {
     "train_loss": ".3f",
     "test_error": ".3f",
     "ms_per_sample": ".1f",
+    "memory_mb_per_sample": ",.1f",
     "peak_memory_mb": ",.0f",
     "mb_per_image": ".3g",
     "requests_per_image": ".2f",
@@ -37,9 +39,10 @@ NOTHING = "\N{EN DASH}"
 def paper_table(results: Results) -> list[dict[str, Any]]:
     """A row a setting: by each key of `COLUMNS` its number, or None, and by `KEY_text` the same as it is shown.
 
-    "row", "model" and "error" are texts alone. A training loss is of the last epoch, a peak of memory that of a
-    worker's whole process. After the errors stands the standard error over runs, or over the folds of a single one;
-    of one run its bootstrap interval. Why runs of a row have not finished stands under "error".
+    "row", "model" and "error" are texts alone. A training loss is of the last epoch. The memory of a sample is what an
+    update took beyond what was held before it, an image; the peak is that of a worker's whole process. After the errors
+    stands the standard error over runs, or over the folds of a single one; of one run its bootstrap interval. Why runs
+    of a row have not finished stands under "error".
     """
     return [_row(row, runs) for row, runs in results.by_row().items()]
 

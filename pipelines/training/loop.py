@@ -25,7 +25,8 @@ from pipelines.storage.patches import ImagesIn, OnError, PatchReader
 from pipelines.training.batches import Batch, ResidentBatches, StreamedBatches, in_order
 from pipelines.training.checkpoints import Checkpoints, OfJob, OfWorkers
 from pipelines.training.evaluate import Predictions, predict
-from pipelines.training.machine import BYTES_PER_MB, machine_of, peak_memory_mb, usable_cores
+from pipelines.training.machine import BYTES_PER_MB, machine_of, usable_cores
+from pipelines.training.memory import MemoryMeter
 from pipelines.training.metrics import metrics
 from pipelines.training.options import Precision
 from pipelines.training.read_ahead import Request, ask, read_ahead
@@ -97,6 +98,8 @@ class Worker:
         )
         weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
         self.class_weights_C = weights_C if weights_C is None else weights_C.to(self.device)
+        self.memory = MemoryMeter(self.device)
+        self.memory_of_step: dict[str, float] = {}
         self.directory = RunDirectory(config.run)
         self.checkpoints: Checkpoints = OfJob(self.directory) if config.in_job else OfWorkers()
         self.history: list[dict[str, Any]] = []
@@ -139,7 +142,8 @@ class Worker:
             asked = time.perf_counter()
             request.future.result()
             waited += time.perf_counter() - asked
-            losses.append(self._step(request) * len(request.batch))
+            step = self._step if losses else self._measured_step
+            losses.append(step(request) * len(request.batch))
             n_images += len(request.batch)
         total_loss, total_images = self._sum(sum(losses), n_images)
         seconds, read = time.perf_counter() - start, self.reader.stats.since(before)
@@ -158,7 +162,8 @@ class Worker:
             "retries": read.retries,
             "images_left_out": read.bad,
             "read_wait_s": waited,
-            "peak_memory_mb": peak_memory_mb(self.device),
+            "peak_memory_mb": self.memory.peak_mb(),
+            **self.memory_of_step,
             "precision": self.precision,
             "threads": torch.get_num_threads(),
             "machine": machine_of(self.device),
@@ -182,6 +187,13 @@ class Worker:
             class_weights_C=self.class_weights_C,
             autocast=self.autocast,
         )
+
+    def _measured_step(self, request: Request) -> float:
+        """An update, and the memory that it takes an image, where the system tells it."""
+        loss, grown_mb = self.memory.growth_mb(lambda: self._step(request))
+        if grown_mb is not None:
+            self.memory_of_step = {"memory_mb_per_sample": grown_mb / len(request.batch)}
+        return loss
 
     def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
         if self.rank:

@@ -1,14 +1,11 @@
 """One trial: a training, of which Tune is told every evaluation."""
 
-import ctypes
-import gc
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import TextIOBase
-from pathlib import Path
 from typing import Any, TextIO
 
 import ray.data
@@ -17,6 +14,7 @@ import torch
 from ats_core.errors import AtsError
 from pipelines.job import quieten
 from pipelines.storage import objects
+from pipelines.training.memory import forget_peak, give_back
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import train
 from pipelines.tuning.plan import Trial
@@ -24,7 +22,6 @@ from pipelines.tuning.plan import Trial
 METRIC = "test_loss"
 """What a search makes small; smoother than the error."""
 TOLD = ("epoch", "seconds", METRIC)
-PEAK = Path("/proc/self/clear_refs")
 
 Report = Callable[[Mapping[str, Any]], None]
 """Tells Tune, which may stop the trial then."""
@@ -105,14 +102,9 @@ def begin_afresh(cpus: float) -> None:
     """Make a process that ran another trial before as good as new: threads, peak of memory, log levels."""
     quieten()
     torch.set_num_threads(max(1, int(cpus)))
-    gc.collect()
-    if give_back := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps what is freed, 100 MB a trial
-        give_back(0)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    if PEAK.exists():
-        PEAK.write_text("5")  # the kernel's word for: forget the largest resident set so far
+    for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        give_back(torch.device(kind))
+        forget_peak(torch.device(kind))
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from tests.ray.conftest import TOY
 
 SUMMARY = {
     *("task", "model", "n_patches", "seed", "test_error", "n_test", "train_loss", "ms_per_sample", "peak_memory_mb"),
-    *("requests_per_image", "mb_per_image", "wall_s", "commit"),
+    *("memory_mb_per_sample", "requests_per_image", "mb_per_image", "wall_s", "commit"),
 }
 COLUMNS = {
     *("estimator", "entropy_weight", "eval_sampling", "view_size", "train_splits", "test_splits", "updates"),

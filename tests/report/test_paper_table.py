@@ -83,7 +83,8 @@ def test_the_same_as_numpy_says(values: dict[int, list[float]]) -> None:
 
 
 def test_a_row_a_setting_with_a_number_and_a_text_in_every_column() -> None:
-    more = {"ms_per_sample": 1234.56, "peak_memory_mb": 1500.4, "mb_per_image": 0.0314159, "requests_per_image": 1.5}
+    memory, read = {"memory_mb_per_sample": 12.345, "peak_memory_mb": 1500.4}, {"mb_per_image": 0.0314159}
+    more = {"ms_per_sample": 1234.56, **memory, **read, "requests_per_image": 1.5}
     ats = [result(seed=seed, train_loss=0.5 + seed, test_error=0.125 * seed, **more) for seed in range(3)]
     one = result(row="cnn-100x100", test_error=0.5, test_error_low=0.25, test_error_high=0.75)
     first, second = table(*ats, one)
@@ -101,6 +102,8 @@ def test_a_row_a_setting_with_a_number_and_a_text_in_every_column() -> None:
         "test_error_text": "0.125 ± 0.072",
         "ms_per_sample": pytest.approx(1234.56),
         "ms_per_sample_text": "1234.6",
+        "memory_mb_per_sample": pytest.approx(12.345),
+        "memory_mb_per_sample_text": "12.3",
         "peak_memory_mb": pytest.approx(1500.4),
         "peak_memory_mb_text": "1,500",
         "mb_per_image": pytest.approx(0.0314159),

@@ -87,7 +87,8 @@ def write_trained(
     wrong = [int(np.argmax(z)) != label for z, label in zip(logits.values(), said, strict=True)]
     known = {name: getattr(recipe, name) for name in ("task", "model", "n_patches", "view_size")}
     measures = {"test_error": float(np.mean(wrong)), "train_loss": 0.5, "ms_per_sample": 10.0 + recipe.n_patches}
-    costs = {"peak_memory_mb": 100.0, "mb_per_image": 0.25, "requests_per_image": 1.5, "wall_s": 30.0}
+    memory = {"memory_mb_per_sample": 2.5, "peak_memory_mb": 100.0}
+    costs = memory | {"mb_per_image": 0.25, "requests_per_image": 1.5, "wall_s": 30.0}
     where = {"seed": seed, "test_splits": ["test"], "commit": "abc", "machine": "a machine", "eval_sampling": "drawn"}
     directory.write("summary.json", known | measures | costs | where | {"run": uri})
     directory.write_metrics([epoch(number, test_error=0.5 / number, ms_per_sample=10.0) for number in (1, 2, 3)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ats_core.errors import RecipeError
-from pipelines.training.machine import peak_memory_mb
+from pipelines.training.memory import peak_memory_mb
 from pipelines.tuning.trial import begin_afresh, said, warnings_alone
 
 
