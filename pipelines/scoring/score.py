@@ -1,6 +1,7 @@
 """Scoring: the images without a row, the stream that scores them, their rows in files, and what these say together."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,8 +28,11 @@ from pipelines.scoring.stream import scored
 from pipelines.scoring.summary import summary_of
 from pipelines.storage import objects
 
+ALONE = 1024  # images of lost blocks that are tried once more in the same run
 BLOCKS = 64  # at least, where there are images enough, so that all processes have some to the end
 FEW_ROWS = 8
+
+log = logging.getLogger(__name__)
 
 
 class ScoringError(AtsError):
@@ -127,7 +131,12 @@ def _stream(
     parts = _Parts(store, blocks, scorer.grid if options.attention else None)
     with progress:
         for rows in scored(options, scorer, inputs.catalog, blocks):
-            progress.add(parts.add(rows))
+            progress.add(parts.add(rows.filter(pc.not_equal(rows["error"], LOST))))
+        alone = [block.slice(i, 1) for block in map(parts.missing_of, blocks) for i in range(len(block))][:ALONE]
+        if alone:
+            log.warning("%d images of lost blocks are tried one by one: some of them may kill a process", len(alone))
+            for rows in scored(options, scorer, inputs.catalog, alone, one_by_one=True):
+                progress.add(parts.add(rows))
         for block in filter(len, map(parts.missing_of, blocks)):
             progress.add(parts.add(_lost(block, scorer.name)))
 
@@ -158,9 +167,10 @@ class _Parts:
 
     def add(self, rows: pa.Table) -> pa.Table:
         """Take some rows of a block; those of them that were missing."""
-        part, rows = rows["part"][0].as_py(), self.missing_of(rows)
+        rows = self.missing_of(rows)
         if not len(rows):
             return rows
+        part = rows["part"][0].as_py()
         self.there.setdefault(part, []).append(rows)
         self.came[rows["position"].to_numpy()] = True
         self.missing[part] -= len(rows)

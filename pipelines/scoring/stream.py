@@ -71,12 +71,13 @@ def images_at_once(options: ScoreOptions, scorer: Scorer) -> int:
 
 
 def scored(
-    options: ScoreOptions, scorer: Scorer, catalog: str | None, blocks: Sequence[pa.Table]
+    options: ScoreOptions, scorer: Scorer, catalog: str | None, blocks: Sequence[pa.Table], *, one_by_one: bool = False
 ) -> Iterator[pa.Table]:
     """RESULT of the blocks, some rows at a time, in any order: a slow image holds up no other.
 
     A block of which a task fails as a whole is lost, or a part of it, and the log says why. Rows of one that was done
-    again, as its process had died, may come twice.
+    again, as its process had died, may come twice. One by one, a process has a single block at a time, so that one
+    that kills it is done again without others.
     """
     with _forgiving():
         sizes, as_it_is = Sizes.of(options, ray.cluster_resources()), {"batch_size": None, "batch_format": "pyarrow"}
@@ -84,7 +85,8 @@ def scored(
         # Without GPUs Ray opens images in the processes that propose, with them in others.
         stream = ray.data.from_arrow(list(blocks)).map_batches(open_images, fn_kwargs=where, **as_it_is, **sizes.cpu)
         for stage, made_with, at_most, resources in _stages(options, scorer, sizes):
-            pool = ActorPoolStrategy(min_size=1, max_size=at_most)
+            in_flight = 1 if one_by_one else None
+            pool = ActorPoolStrategy(min_size=1, max_size=at_most, max_tasks_in_flight_per_actor=in_flight)
             stream = stream.map_batches(stage, fn_constructor_kwargs=made_with, compute=pool, **as_it_is, **resources)
         if options.geojson:
             outline = {"out": options.out, "patch_size": scorer.recipe.patch_size}

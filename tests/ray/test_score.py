@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pyarrow.dataset as pads
 import pytest
-import ray
 import torch
 from PIL import Image
 
 from ats_core import bundle
 from pipelines.catalog.schema import Manifest
 from pipelines.errors import CatalogError
+from pipelines.scoring import stream
 from pipelines.scoring.inputs import list_images
 from pipelines.scoring.names import safe_name
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.scoring.score import ScoringError, score
-from pipelines.scoring.stages.block import LOST, MAX_RETRIES, attempt
+from pipelines.scoring.stages.block import LOST, MAX_RETRIES
 from pipelines.scoring.stream import FEW_CPUS, HELPERS, Sizes
 from pipelines.storage import objects
 from tests.ray.conftest import TOY
@@ -167,15 +167,27 @@ def test_a_kept_catalog_is_used_as_long_as_it_is_of_the_images(ray_local: None, 
         list_images(replace(options, save_catalog=images), (8, 8))
 
 
-def test_a_step_that_kills_its_process_is_given_up(ray_local: None, tmp_path: Path) -> None:
-    @ray.remote(max_retries=-1, num_cpus=0)
-    def task() -> list[dict[str, Any]]:
-        rows = [{"status": "ok", "uri": "x"}]
-        attempt(lambda _: (tmp_path / uuid.uuid4().hex).touch() or os.kill(os.getpid(), signal.SIGKILL), rows)
-        return rows
+def test_an_image_that_kills_its_process_is_alone_without_scores(
+    ray_local: None, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, deaths = tmp_path / "images", tmp_path / "deaths"
+    deaths.mkdir()
+    for i in range(12):
+        objects.write_bytes(str(images / f"{i}.png"), png(i))
 
-    assert ray.get(task.remote()) == [{"status": "unreadable", "uri": "x", "error": LOST}]
-    assert len(list(tmp_path.iterdir())) == 1 + MAX_RETRIES
+    class Deadly(stream.Read):
+        def _read(self, rows: list[dict[str, Any]]) -> None:
+            if any(row["image_id"] == "3.png" for row in rows):
+                (deaths / uuid.uuid4().hex).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            super()._read(rows)
+
+    monkeypatch.setattr(stream, "Read", Deadly)
+    score(ScoreOptions(model=model, images=str(images), out=str(tmp_path / "out"), max_failed=0.1))
+    rows = rows_of(str(tmp_path / "out"))
+    assert {name: row["error"] for name, row in rows.items() if row["status"] != "ok"} == {"3.png": LOST}
+    assert len(rows) == 12
+    assert len(list(deaths.iterdir())) == 2 * (1 + MAX_RETRIES)  # in its block, then alone
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pipelines.storage.patches import ImageRef
 Row = dict[str, Any]
 
 LOST = "lost: the processes that worked on its block died"
-MAX_RETRIES = 5  # of a task of a step whose process has died
+MAX_RETRIES = 2  # of a task of a step whose process has died
 
 log = logging.getLogger(__name__)
 

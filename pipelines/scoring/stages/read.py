@@ -27,7 +27,8 @@ class Read:
     """
 
     def __init__(self, patch_size: int, n: int, at_once: int) -> None:
-        self.reader, self.n, self.at_once = PatchReader(patch_size, network=PATIENT), n, at_once
+        self.reader = PatchReader(patch_size, cache_mb=0, network=PATIENT)  # no image comes back
+        self.n, self.at_once = n, at_once
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """The block, with patches, some rows at a time."""
