@@ -12,7 +12,7 @@ begun (Ray's actors import torch) is measured by a run of a few images and taken
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,9 @@ CLOSE = 1e-3  # of probabilities of the same pixels
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What scoring costs: a table, then one line of JSON. 12 minutes on two quiet cores, 6 GB of temporary files."""
+    """What scoring costs: a table, then one line of JSON. 15 minutes on two quiet cores, 15 GB of temporary files."""
 
-    rounds: int = 2
+    rounds: int = 1
     """Everything at 20 ms is measured in turns, so often, and at 0 ms once; the table holds medians."""
     smoke: bool = False
     """Small images, few of them, and one round, to see that all of it runs; only kept where --results says."""
@@ -53,18 +53,20 @@ class Sizes:
     """How much there is to measure."""
 
     sides: tuple[int, int, int] = (1_500, 8_192, 20_000)
-    many: tuple[int, int, int] = (400, 64, 16)
-    """Images of each side that are scored in one run."""
+    many: tuple[int, int, int] = (400, 256, 64)
+    """Images of each side that are scored in one run: what a start takes varies by more than few images cost."""
     many_jpegs: tuple[int, ...] = (100, 8)
     """The same of plain JPEG, of the first sides."""
     few: int = 4
+    few_rounds: int = 3
+    """Turns in which few are measured."""
     latencies_ms: tuple[float, ...] = (20.0, 0.0)
     """Of the first, that all are compared at; the claims are of it."""
     grid_rows: int | None = 8
     """Of a whole grid that are computed; the rest costs the same."""
 
 
-SMOKE = Sizes((700, 1_000, 1_500), (12, 8, 4), (8,), 2, (20.0,), 1)
+SMOKE = Sizes((700, 1_000, 1_500), (12, 8, 4), (8,), 2, 1, (20.0,), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,14 @@ def prepared(folder: Path, sizes: Sizes) -> Iterator[Bench]:
     served.mkdir()
     with storage.running(served) as bucket:
         painted, few = data.scenes(), sizes.few
-        pyramids = [data.pyramids(folder, painted, *size, few) for size in zip(sizes.sides, sizes.many, strict=True)]
-        jpegs = [data.jpegs(folder, painted, *size, few) for size in zip(sizes.sides, sizes.many_jpegs, strict=False)]
+        pyramids = [
+            data.pyramids(folder, painted, side, few=few, many=many)
+            for side, many in zip(sizes.sides, sizes.many, strict=True)
+        ]
+        jpegs = [
+            data.jpegs(folder, painted, side, few=few, many=many)
+            for side, many in zip(sizes.sides, sizes.many_jpegs, strict=False)
+        ]
         model = data.model(folder / "model")
         bucket.route(0.0)
         with driver(folder / "ours") as ours, driver(folder / "other") as other:
@@ -129,9 +137,9 @@ def _index(bench: Bench) -> None:
             bench.driver.ask("catalog", images=images.prefix(how_many), out=out, view_size=view_size)
 
 
-def cells_of(bench: Bench, latencies_ms: Sequence[float], rounds: int) -> tuple[list[Cell], list[Cell]]:
+def cells_of(bench: Bench, sizes: Sizes, rounds: int) -> tuple[list[Cell], list[Cell]]:
     """The start-ups, and the rows of the table, in the order in which they are measured in each turn."""
-    out = bench.folder / "out"
+    out, latencies_ms = bench.folder / "out", sizes.latencies_ms
     ours: list[Way] = [
         Ours(bench.driver, bench.storage, bench.model, out),
         Ours(bench.driver, bench.storage, bench.model, out, bench.catalogs),
@@ -145,7 +153,7 @@ def cells_of(bench: Bench, latencies_ms: Sequence[float], rounds: int) -> tuple[
     for cell in rows:
         first.setdefault(cell.way.name, cell)
     few = {
-        name: Cell(cell.way, cell.images, cell.latency_ms, bench.storage, rounds, FEW)
+        name: Cell(cell.way, cell.images, cell.latency_ms, bench.storage, sizes.few_rounds, FEW)
         for name, cell in first.items()
         if cell.way is not whole
     }
@@ -157,15 +165,19 @@ def cells_of(bench: Bench, latencies_ms: Sequence[float], rounds: int) -> tuple[
 
 def measured(bench: Bench, sizes: Sizes, rounds: int) -> tuple[Mapping[str, Rows], dict[str, float | None]]:
     """The tables by title, and the claims."""
-    few, cells = cells_of(bench, sizes.latencies_ms, rounds)
-    turns = [(turn, cell) for turn in range(rounds) for cell in (*few, *cells) if turn < cell.rounds]
+    few, cells = cells_of(bench, sizes, rounds)
+    turns = [
+        (turn, cell) for turn in range(max(rounds, sizes.few_rounds)) for cell in (*few, *cells) if turn < cell.rounds
+    ]
     for turn, cell in progress(turns, lambda job: job[1].label):
         cell.measure(turn)
     rows = [cell.row() for cell in cells]
     result = claims.of_rows(rows, *sizes.sides) | compared(cells) | of_limits(bench)
+    result |= claims.without_networks(rows, sizes.sides[1], result["network_cpu_s"])
     result["scoring_over_limit"] = result["scoring_images_per_second"] / result["limit_images_per_second"]
     startups = [started(cell) for cell in cells if cell.startup and cell is cell.startup.many]
-    tables = {"Cost": rows, "Start-up": startups, "Alone": alone(bench, sizes)}
+    parts = claims.where_time_goes(rows, result["network_cpu_s"], result["reading_cpu_s"])
+    tables = {"Cost": rows, "Start-up": startups, "Alone": alone(bench, sizes), "CPU s/image, without a catalog": parts}
     return tables, result
 
 

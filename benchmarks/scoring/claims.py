@@ -1,6 +1,7 @@
 """The numbers that matter, and what they should be."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 Rows = Sequence[Mapping[str, Any]]
@@ -14,23 +15,49 @@ OURS, CATALOG, WHOLE = "ours", "ours, catalog", "whole image"
 
 
 def of_rows(rows: Rows, small: int, middle: int, large: int) -> dict[str, float | None]:
-    """By the sides of the images. What latency does not change is taken at 20 ms."""
+    """By the sides of the images. Images a second and memory are those at 20 ms."""
     at_20 = {(row["side"], row["way"]): row for row in rows if row["latency ms"] == 20}
+    whole_cpu_s = cpu_s(rows, middle, WHOLE)
     found: dict[str, float | None] = {}
     for name, way in (("", OURS), ("_catalog", CATALOG)):
-        ours, theirs = at_20[middle, way], at_20[middle, WHOLE]
         found |= {
-            f"scoring_8192_over_whole_image_cpu{name}": theirs["CPU s/image"] / ours["CPU s/image"],
-            f"scoring_8192_bytes_fraction{name}": ours["of file"],
+            f"scoring_8192_over_whole_image_cpu{name}": whole_cpu_s / cpu_s(rows, middle, way),
+            f"scoring_8192_bytes_fraction{name}": at_20[middle, way]["of file"],
             f"scoring_memory_growth{name}": at_20[large, way]["worker MB"] / at_20[small, way]["worker MB"],
         }
         for side in (small, middle, large):
-            row = at_20[side, way]
             found |= {
-                f"scoring_{side}{name}_images_per_second_20ms": row["images/s"],
-                f"scoring_{side}{name}_cpu_s": row["CPU s/image"],
+                f"scoring_{side}{name}_images_per_second_20ms": at_20[side, way]["images/s"],
+                f"scoring_{side}{name}_cpu_s": cpu_s(rows, side, way),
             }
     found["scoring_images_per_second"] = at_20[small, CATALOG]["images/s"]
+    found["whole_image_8192_cpu_s"] = whole_cpu_s
+    return found
+
+
+def cpu_s(rows: Rows, side: int, way: str) -> float:
+    """CPU seconds of an image: the median over the latencies, which change nothing of it."""
+    return median(row["CPU s/image"] for row in rows if (row["side"], row["way"]) == (side, way))
+
+
+def without_networks(rows: Rows, middle: int, network_cpu_s: float) -> dict[str, float | None]:
+    """How much less CPU than whole images where an accelerator has the networks: every way computes the same ones."""
+    whole, ours, catalog = (cpu_s(rows, middle, way) - network_cpu_s for way in (WHOLE, OURS, CATALOG))
+    name = "scoring_8192_over_whole_image_cpu_without_networks"
+    return {name: whole / ours, f"{name}_catalog": whole / catalog}
+
+
+def where_time_goes(rows: Rows, network_cpu_s: float, reading_cpu_s: float) -> list[dict[str, Any]]:
+    """CPU seconds of an image without a catalog, by what they are spent on.
+
+    Opening is what a catalog saves. Of networks and reading it is given what they take alone; the rest is Ray, and what
+    the processes hand to each other.
+    """
+    found = []
+    for side in dict.fromkeys(row["side"] for row in rows):
+        ours, catalog = (cpu_s(rows, side, way) for way in (OURS, CATALOG))
+        parts = {"networks": network_cpu_s, "opening": ours - catalog, "reading patches": reading_cpu_s}
+        found.append({"side": side, **parts, "rest": ours - sum(parts.values()), "all": ours})
     return found
 
 

@@ -68,7 +68,7 @@ def bands(painted: list[np.ndarray], side: int, seed: int) -> Iterator[np.ndarra
         yield np.ascontiguousarray(row[: side - top, :side])
 
 
-def pyramids(folder: Path, painted: list[np.ndarray], side: int, few: int, many: int) -> Images:
+def pyramids(folder: Path, painted: list[np.ndarray], side: int, *, few: int, many: int) -> Images:
     """Tiled pyramids in the bucket."""
     paths = [folder / f"{side}_{seed}.tif" for seed in range(FILES)]
     for seed, path in enumerate(paths):
@@ -76,7 +76,7 @@ def pyramids(folder: Path, painted: list[np.ndarray], side: int, few: int, many:
     return _stored(paths, Images(side, _mean_size(paths), {FEW: few, MANY: many}))
 
 
-def jpegs(folder: Path, painted: list[np.ndarray], side: int, few: int, many: int) -> Images:
+def jpegs(folder: Path, painted: list[np.ndarray], side: int, *, few: int, many: int) -> Images:
     """The same pixels as plain JPEG, of the same quality."""
     paths = [folder / f"{side}_{seed}.jpg" for seed in range(FILES)]
     for seed, path in enumerate(paths):
