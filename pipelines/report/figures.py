@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from pipelines.report.cost import Rows, Trained, cost_figure
 from pipelines.report.curves import curves_figure, mean_curve
@@ -49,7 +50,7 @@ def histories_of(results: Results) -> dict[str, list[Trained]]:
 def write_figures(figures: Mapping[str, Figure], folder: str) -> list[str]:
     """Write each as PNG and as PDF to a folder, local or in a bucket; the URIs of the files."""
     files = {}
-    for name, figure in figures.items():
+    for name, figure in tqdm(figures.items(), "figures", unit="figure", disable=None):  # only on a terminal
         files[objects.join(folder, f"{name}.png")] = png(figure)
         files[objects.join(folder, f"{name}.pdf")] = pdf(figure)
     for uri, content in files.items():
