@@ -1,5 +1,6 @@
 """Entries -> catalog: open each image once, keep its sizes, index and view, write Parquet; and read it back."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ MARKER = "_building"  # of a catalog that is not there yet
 BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
 
 ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
+log = logging.getLogger(__name__)
+
 _NO_SIZES = dict.fromkeys(("n_bytes", "height", "width", "channels", "view_height", "view_width"), 0)
 _UNREAD = {"etag": "", "dtype": "", "index": b"", "layout": "", "source_uri": "", "view": b"", **_NO_SIZES}
 
@@ -154,6 +157,11 @@ def _row(
         read = {**_UNREAD, "status": error.status, "reason": error.reason}
     except MemoryError as error:  # numpy's says how much was wanted
         read = {**_UNREAD, "status": "too_large", "reason": f"out of memory: {error}"}
+    except Exception as error:  # which nobody foresaw: of an image that is only read, it loses nothing else
+        if convert is not None:
+            raise
+        log.warning("%s is unreadable", entry["uri"], exc_info=error)
+        read = {**_UNREAD, "status": "unreadable", "reason": f"{type(error).__name__}: {error}"}
     stats = counters.snapshot()
     cost = {"requests": stats.requests, "bytes_read": stats.bytes_read, "seconds": time.perf_counter() - began}
     return {**entry, **read, **cost}

@@ -126,9 +126,17 @@ def _of_list(uri: str) -> pa.Table:
     folder, ids = uri.rpartition("/")[0], dict[str, str]()
     for name in (line for line in lines if line.strip()):
         whole = name if name.startswith("/") or "://" in name else objects.join(folder, name)
-        ids.setdefault(objects.absolute(whole), name)
+        ids.setdefault(_absolute(whole), name)
     with ThreadPoolExecutor(STATS_AT_ONCE) as pool:
         return _table(list(ids.values()), list(ids), list(pool.map(_stat, ids)), [""] * len(ids))
+
+
+def _absolute(uri: str) -> str:
+    """The URI itself where it has a protocol that nothing here speaks: its row will say so."""
+    try:
+        return objects.absolute(uri)
+    except (ValueError, ImportError):
+        return uri
 
 
 def _stat(uri: str) -> ObjectStat:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,8 +20,9 @@ from pipelines.scoring.inputs import Inputs, list_images
 from pipelines.scoring.model import Scorer
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.overlays import write_overlays
+from pipelines.scoring.parts import Parts
 from pipelines.scoring.progress import Progress
-from pipelines.scoring.schema import ATTENTION, SIDECAR
+from pipelines.scoring.schema import SIDECAR
 from pipelines.scoring.stages.block import BLANK, LOST, give_up, result
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.stream import scored
@@ -126,64 +127,31 @@ def _check_rows(out: str, store: ScoreStore, images: int) -> None:
 def _stream(
     options: ScoreOptions, scorer: Scorer, inputs: Inputs, todo: np.ndarray, store: ScoreStore, progress: Progress
 ) -> None:
-    rows = max(FEW_ROWS, min(BLOCK_ROWS, len(inputs.listing) // BLOCKS))
-    blocks = list(inputs.blocks(todo, rows))
-    parts = _Parts(store, blocks, scorer.grid if options.attention else None)
+    rows_a_block = max(FEW_ROWS, min(BLOCK_ROWS, len(inputs.listing) // BLOCKS))
+    blocks = list(inputs.blocks(todo, rows_a_block))
+    parts = Parts(store, blocks, scorer.grid if options.attention else None)
     with progress:
-        for rows in scored(options, scorer, inputs.catalog, blocks):
-            progress.add(parts.add(rows.filter(pc.not_equal(rows["error"], LOST))))
-        alone = [block.slice(i, 1) for block in map(parts.missing_of, blocks) for i in range(len(block))][:ALONE]
-        if alone:
+        for rows in parts.gather(blocks, scored(options, scorer, inputs.catalog, blocks)):
+            progress.add(rows)
+        if alone := _one_by_one(list(parts.missing())):
             log.warning("%d images of lost blocks are tried one by one: some of them may kill a process", len(alone))
-            for rows in scored(options, scorer, inputs.catalog, alone, one_by_one=True):
-                progress.add(parts.add(rows))
-        for block in filter(len, map(parts.missing_of, blocks)):
-            progress.add(parts.add(_lost(block, scorer.name)))
+            for rows in parts.gather(alone, scored(options, scorer, inputs.catalog, alone, one_by_one=True)):
+                progress.add(rows)
+        for images in parts.missing():
+            rows = _lost(images, scorer.name)
+            parts.put(rows)
+            progress.add(rows)
 
 
-def _lost(block: pa.Table, model: str) -> pa.Table:
+def _one_by_one(missing: Sequence[pa.Table]) -> list[pa.Table]:
+    """Some images, each a block; others in every run, so that in the end each is tried, however many kill."""
+    every = [images.slice(i, 1) for images in missing for i in range(len(images))]
+    return random.sample(every, min(ALONE, len(every)))
+
+
+def _lost(images: pa.Table, model: str) -> pa.Table:
     """RESULT of images of which nothing came back: the next run tries them again."""
-    rows = [BLANK | image for image in block.to_pylist()]
+    rows = [BLANK | image for image in images.to_pylist()]
     for row in rows:
         give_up(row, LOST)
     return result(rows, model)
-
-
-class _Parts:
-    """Collects the rows of each part, which come in any order, and writes it when all came; the first of each image."""
-
-    def __init__(self, store: ScoreStore, blocks: Sequence[pa.Table], grid: tuple[int, int] | None) -> None:
-        self.store, self.grid = store, grid
-        self.missing: Counter[int] = Counter()
-        self.came = np.ones(1 + blocks[-1]["position"][-1].as_py(), bool)
-        for block in blocks:
-            self.missing[block["part"][0].as_py()] += len(block)
-            self.came[block["position"].to_numpy()] = False
-        self.there: dict[int, list[pa.Table]] = {}
-
-    def missing_of(self, rows: pa.Table) -> pa.Table:
-        """Those of the rows of a block of whose images nothing came yet."""
-        return rows.filter(pa.array(~self.came[rows["position"].to_numpy()]))
-
-    def add(self, rows: pa.Table) -> pa.Table:
-        """Take some rows of a block; those of them that were missing."""
-        rows = self.missing_of(rows)
-        if not len(rows):
-            return rows
-        part = rows["part"][0].as_py()
-        self.there.setdefault(part, []).append(rows)
-        self.came[rows["position"].to_numpy()] = True
-        self.missing[part] -= len(rows)
-        if not self.missing[part]:
-            whole = pa.concat_tables(self.there.pop(part)).sort_by("position")
-            self.store.write(part, whole, attention_of(whole, self.grid) if self.grid else None)
-        return rows
-
-
-def attention_of(rows: pa.Table, grid: tuple[int, int]) -> pa.Table:
-    """ATTENTION of the rows of RESULT that have any, over a grid of so many rows and columns."""
-    rows = rows.filter(pc.greater(pc.binary_length(rows["attention"]), 0))
-    n, (height, width) = len(rows), grid
-    values = pa.array(np.frombuffer(b"".join(rows["attention"].to_pylist()), np.float16))
-    maps = pa.ListArray.from_arrays(np.arange(n + 1, dtype=np.int32) * height * width, values)
-    return pa.table([rows["image_id"].combine_chunks(), [height] * n, [width] * n, maps], schema=ATTENTION)

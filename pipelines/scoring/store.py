@@ -15,12 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from pipelines.scoring.names import safe_name
 from pipelines.scoring.patience import PATIENCE_S, patiently
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.storage import objects
 
 PASSING = ("missing", "denied", "stale", "unreadable")
 """Failures of which the next run may find nothing: they are tried again. The others are of the bytes themselves."""
+BESIDE = {"geojson": ".geojson", "overlays": ".png"}
+"""Folders with a file an image, and the suffix of these."""
 READ_AT_ONCE = 16  # files
 
 
@@ -38,7 +41,7 @@ class ScoreStore:
         """
         position = {image_id: at for at, image_id in enumerate(listing["image_id"].to_pylist())}
         etags, labels = listing["etag"].to_pylist(), listing["label"].to_pylist()
-        missing, digest = np.ones(len(listing), bool), _digest(model)
+        missing, digest, gone = np.ones(len(listing), bool), _digest(model), set[str]()
         names, attention = self._names("scores"), set(self._names("attention"))
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             for name, rows in zip(names, pool.map(self._state, names), strict=True):
@@ -50,10 +53,22 @@ class ScoreStore:
                     valid.append(bool(same and missing[at] and row["status"] not in PASSING))
                     if valid[-1]:
                         missing[at] = False
+                    else:
+                        gone.add(safe_name(row["image_id"]))
                 if self._keep(name, valid, attention):
                     attention.discard(name)
         objects.delete([objects.join(self.out, "attention", name) for name in sorted(attention)])
+        self._delete_files_of(gone)
         return np.flatnonzero(missing)
+
+    def _delete_files_of(self, images: Collection[str]) -> None:
+        """What shows rows that are no more, by the `safe_name` of their images."""
+        for kind, suffix in BESIDE.items():
+            folder = objects.join(self.out, kind)
+            if not images or not objects.exists(folder):
+                continue
+            stale = {objects.absolute(objects.join(folder, f"{name}{suffix}")) for name in images}
+            objects.delete(sorted(stale.intersection(objects.list_uris(folder))))
 
     def _state(self, name: str) -> list[dict[str, str]]:
         """Of each row of a file, what makes it valid."""

@@ -59,7 +59,10 @@ def _is_glob(filesystem: fsspec.AbstractFileSystem, path: str) -> bool:
 
 def _full(uri: str, path: str) -> str:
     """The URI of a filesystem's path, in the protocol of another URI."""
-    return path if _protocol(uri) in LOCAL else f"{_protocol(uri)}://{path.removeprefix('/')}"
+    protocol = _protocol(uri)
+    if protocol in LOCAL or path.startswith(f"{protocol}://"):  # the path of a web address is all of it
+        return path
+    return f"{protocol}://{path.removeprefix('/')}"
 
 
 def read_bytes(uri: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -150,7 +153,8 @@ def _listed(where: str) -> dict[str, Mapping[str, Any]]:
     if _is_glob(filesystem, path):
         found = {name: info for name, info in filesystem.glob(path, detail=True).items() if info["type"] == "file"}
     else:
-        found = filesystem.find(path, detail=True)
+        # Locally a folder without permission would be left out without a word.
+        found = filesystem.find(path, detail=True, **({"on_error": "raise"} if is_local(where) else {}))
     if not found:
         raise FileNotFoundError(where)
     return found

@@ -48,6 +48,14 @@ def test_a_list_names_what_is_there_and_what_is_not(folder: Path) -> None:
     assert [bool(row["etag"]) for row in rows] == [bool(row["n_bytes"]) for row in rows] == [True, True, False]
 
 
+def test_a_protocol_that_nobody_speaks_costs_a_list_one_row(folder: Path) -> None:
+    (folder / "list.txt").write_text(f"htps://x/a.png\n{NAMES[0]}")
+    assert [(row["uri"], bool(row["etag"])) for row in listed(folder / "list.txt").to_pylist()] == [
+        ("htps://x/a.png", False),
+        (f"{folder}/{NAMES[0]}", True),
+    ]
+
+
 def test_labels_and_splits_come_from_a_csv(folder: Path) -> None:
     (folder / "l.csv").write_text(f"image,label,split\n{NAMES[0]},yes,test\n{NAMES[1]},no,train\n")
     rows = listed(folder, labels=str(folder / "l.csv")).to_pylist()

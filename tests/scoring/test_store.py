@@ -11,7 +11,7 @@ from pipelines.errors import CatalogError
 from pipelines.scoring.inputs import LISTING
 from pipelines.scoring.patience import patiently
 from pipelines.scoring.schema import ATTENTION, SCORES
-from pipelines.scoring.store import PASSING, ScoreStore
+from pipelines.scoring.store import BESIDE, PASSING, ScoreStore
 from pipelines.storage import objects
 from pipelines.storage.images import STATUSES
 
@@ -68,6 +68,16 @@ def test_rows_that_are_no_longer_valid_are_removed(store: ScoreStore) -> None:
     files = objects.list_uris(store.out)
     assert [uri.rsplit("/", 2)[1] for uri in files] == ["attention"] * 2 + ["scores"] * 2
     assert store.todo(listing("abdef", b="new"), MODEL).tolist() == [1, 2, 4]  # and nothing changes
+
+
+def test_what_shows_a_row_that_is_no_more_is_removed(store: ScoreStore) -> None:
+    names = ["sub/a b", "b"]
+    store.write(0, scores(names))
+    shown = [objects.join(store.out, kind, f"{i}{suffix}") for kind, suffix in BESIDE.items() for i in names]
+    for uri in shown:
+        objects.write_bytes(uri, b"x")
+    store.todo(listing(names, **{"sub/a b": "other"}), MODEL)
+    assert [uri for uri in shown if objects.exists(uri)] == shown[1::2]
 
 
 def test_a_row_of_another_label_is_scored_again_and_one_of_a_moved_model_is_not(tmp_path: Path) -> None:

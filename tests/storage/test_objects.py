@@ -152,7 +152,8 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
     objects.write_bytes("sub/x.txt", b"1")
     assert objects.list_uris("sub/../sub") == [f"{tmp_path}/sub/x.txt"]
     assert objects.absolute("sub") == f"{tmp_path}/sub"
-    assert objects.absolute("memory://a/b") == "memory://a/b"
+    for uri in ("memory://a/b", "https://host/a b.png", "s3://bucket/a://b"):
+        assert objects.absolute(uri) == uri
 
 
 def test_a_file_can_be_listed_itself(tmp_path: Path) -> None:

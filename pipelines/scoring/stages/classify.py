@@ -60,6 +60,8 @@ class Classify(Networks):
             if self.scorer.until is None or n == self.scorer.most:
                 return
             going_on = unsure(logits_BC, error_B, self.scorer.until).nonzero().flatten().tolist()
+            if not going_on:
+                return
             more = next_size(n, self.scorer.n_patches, self.scorer.most)
             rows, f_BND = self._read_on(model, [rows[i] for i in going_on], f_BND[going_on], more)
             n = more
@@ -67,12 +69,24 @@ class Classify(Networks):
     def _read_on(
         self, model: AttentionSampling, rows: Sequence[Row], f_BND: Tensor, more: int
     ) -> tuple[list[Row], Tensor]:
-        """The images whose next patches could be read, up to so many, and the features of all of these."""
+        """The images whose next patches could be read, up to so many, and the features of all of these.
+
+        As many patches are held together as the first ones of a batch are.
+        """
+        n = f_BND.shape[1]
+        at_once = max(1, self.at_once * self.scorer.n_patches // (more - n))
+        groups = [slice(start, start + at_once) for start in range(0, len(rows), at_once)]
+        found = [self._next(model, rows[group], f_BND[group], more) for group in groups]
+        return [row for some, _ in found for row in some], torch.cat([f_BND for _, f_BND in found])
+
+    def _next(
+        self, model: AttentionSampling, rows: Sequence[Row], f_BND: Tensor, more: int
+    ) -> tuple[list[Row], Tensor]:
         n = f_BND.shape[1]
         read = read_patches(self.reader, rows, n, more)
         kept = [i for i, pixels in enumerate(read) if pixels is not None]
         if not kept:
-            return [], f_BND[kept]
+            return [], f_BND.new_empty(0, more, f_BND.shape[2])
         rows = [rows[i] for i in kept]
         next_BMCPP = self.patches([pixels for pixels in read if pixels is not None], rows, first=n)
         return rows, torch.cat([f_BND[kept], features_of_patches(model.features, next_BMCPP)], dim=1)
