@@ -25,6 +25,8 @@ ENDS = {"finished": "", "stopped": "stopped early", "failed": "failed", "pending
 """What a trial's status says to whom its error says nothing."""
 SETTINGS = ("task", "model", "n_patches", "estimator", "entropy_weight", "patch_size", "view_size", "batch_size")
 """Of a recipe, what a result has beside its summary, and before there is one."""
+SWEEPS, TRIALS = "sweeps", "results.parquet"
+"""Below the --out of a sweep, and below the sweep itself."""
 OF_TRIAL = ("trial", "row", "status", "error", "run")
 READERS = 16  # a bucket answers many at once
 
@@ -70,7 +72,7 @@ def results_of(uri: str) -> Results:
         RunError: there is neither, or a table of a sweep cannot be read.
     """
     uri = objects.absolute(uri).rstrip("/")
-    if objects.exists(objects.join(uri, "results.parquet")):
+    if objects.exists(objects.join(uri, TRIALS)):
         return _sweep(uri)
     if (config := _config(uri)) is not None:
         title = f"{name_of(config['recipe'])}, seed {_seed(config)}"
@@ -88,11 +90,11 @@ def _sweep(uri: str) -> Results:
 
 
 def _folder(uri: str) -> Results:
-    """Runs and sweeps of a folder; a run that is also a sweep's trial counts once, wherever the sweep was made."""
+    """Runs of a folder, sweeps of it and of its `sweeps`; a run that is also a trial counts once, wherever that was."""
     runs = {_last_part(run): run for run in _below(uri, "config.json")}
     trials = [
         replace(trial, run=runs.pop(_last_part(trial.run), trial.run))
-        for trial in _of_several(_below(uri, "results.parquet"))
+        for trial in _of_several([*_below(uri, TRIALS), *_below(objects.join(uri, SWEEPS), TRIALS)])
     ]
     configs = _configs([*runs.values(), *(trial.run for trial in trials if trial.run)])
     rows = dict(zip(configs, row_names(list(configs.values())), strict=True))
@@ -158,7 +160,7 @@ def _seed(config: Mapping[str, Any]) -> int:
 
 def _trials(sweep: str) -> list[Result]:
     """The results that a sweep collected."""
-    path = objects.join(sweep, "results.parquet")
+    path = objects.join(sweep, TRIALS)
     try:
         rows = pq.read_table(pa.BufferReader(objects.read_bytes(path))).to_pylist()
     except pa.ArrowInvalid as error:

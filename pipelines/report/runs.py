@@ -36,10 +36,9 @@ class CatalogImage:
 
 def history(run: str) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl, as far as they are written; RunError when there is no such file yet."""
-    path = RunDirectory(run).path("metrics.jsonl")
-    if not objects.exists(path):
+    if not (rows := RunDirectory(run).read_metrics()):
         raise RunError(run, "there is no metrics.jsonl", "Train it up to its first evaluation at least.")
-    return [json.loads(line) for line in objects.read_bytes(path).split(b"\n")[:-1]]  # the last is empty, or cut
+    return rows
 
 
 def attention_epochs(run: str) -> tuple[int, ...]:

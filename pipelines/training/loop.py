@@ -142,7 +142,7 @@ class Worker:
             asked = time.perf_counter()
             request.future.result()
             waited += time.perf_counter() - asked
-            step = self._step if losses else self._measured_step
+            step = self._measured_step if len(losses) == 1 else self._step  # the first one warms up
             losses.append(step(request) * len(request.batch))
             n_images += len(request.batch)
         total_loss, total_images = self._sum(sum(losses), n_images)

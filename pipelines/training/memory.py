@@ -1,7 +1,6 @@
 """The memory that a training takes: at most, and for one more image of a batch."""
 
 import ctypes
-import gc
 import os
 import resource
 from collections.abc import Callable
@@ -36,7 +35,8 @@ class MemoryMeter:
         take meanwhile, such as patches that are read ahead, is counted too.
         """
         self._before_mb = self.peak_mb()
-        give_back(self.device)  # what was freed but kept would hide as much growth
+        if self.device.type == "cpu":
+            give_back(self.device)  # what was freed but kept would hide as much growth
         if not forget_peak(self.device):
             return work(), None
         before_mb = held_memory_mb(self.device)
@@ -60,7 +60,6 @@ def held_memory_mb(device: torch.device) -> float:
 
 def give_back(device: torch.device) -> None:
     """Return to the system what nobody holds: glibc keeps it, 100 MB a training, and so does the GPU's allocator."""
-    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif trim := getattr(ctypes.CDLL(None), "malloc_trim", None):

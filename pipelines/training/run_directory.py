@@ -44,6 +44,12 @@ class RunDirectory:
         lines = "".join(json.dumps(row) + "\n" for row in history)
         objects.write_bytes(self.path("metrics.jsonl"), lines.encode())
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl, as far as they are written."""
+        path = self.path("metrics.jsonl")
+        lines = objects.read_bytes(path).split(b"\n")[:-1] if objects.exists(path) else []  # the last is empty, or cut
+        return [json.loads(line) for line in lines]
+
     def write_attention(self, epoch: int, image_ids: Sequence[str], maps: np.ndarray) -> None:
         """Write the attention [n, rows, columns] over the cells of n images, by epoch; the ids of the images beside."""
         npy = io.BytesIO()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from statistics import mean, median
 from typing import Any
 
 import ray
@@ -88,6 +89,7 @@ def train(
     shown = in_turn(values(rows["test"], "image_id"), values(rows["test"], "label"), SHOWN)
     config = replace(loop_config(recipe, options, directory, counts, shown), observe=observe)
     last = fit(config, options, rows)
+    last |= over_epochs(directory.read_metrics())
     summary = summarise(config, options, splits, last) | {"wall_s": time.time() - started, "run": directory.uri}
     directory.write("summary.json", summary)
     return summary
@@ -250,6 +252,13 @@ def fit(config: LoopConfig, options: TrainOptions, rows: Mapping[str, ray.data.D
             if isinstance(cause, AtsError):
                 raise cause from error
         raise
+
+
+def over_epochs(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What reading cost an image, as the mean of all epochs, since later ones find much in memory; median times."""
+    of_storage = ("requests_per_image", "mb_per_image", "tiles_per_image", "decode_ms_per_image")
+    means = {name: mean(row[name] for row in history) for name in of_storage}
+    return means | {name: median(row[name] for row in history) for name in ("ms_per_sample", "images_per_second")}
 
 
 def summarise(config: LoopConfig, options: TrainOptions, splits: Splits, last: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 from ray.util.queue import Queue
 
-from pipelines.tuning.trial import Report, Shared, run_trial
+from pipelines.tuning.trial import METRIC, Report, Shared, run_trial
 
 END_S = 60.0  # that a stopped training may take to end before its process is given up
 
@@ -81,6 +81,8 @@ class Training(threading.Thread):
         report = self.reports.get()
         if isinstance(report, BaseException):
             raise report
+        if "epoch" in report:  # a loss is that of its own epoch
+            self.last.pop(METRIC, None)
         self.last |= report
         return dict(self.last)
 

@@ -14,7 +14,7 @@ NOTES = {
 
 def dry_run(options: SweepOptions, data: Data, needs: Needs, seats: int) -> str:
     """The trials, what each needs and will take, and how long all of them, `seats` at once."""
-    times = estimates(trials_of(options, data), data)
+    times = estimates(trials_of(options, data), data, threads=max(1, int(options.cpus_per_trial)))
     width = max(map(len, times)) + 2
     left = [of.seconds for of in times.values() if of.how != "finished"]
     asked = len(left) if options.search == "grid" else min(len(left), options.samples)

@@ -32,8 +32,8 @@ class Estimate:
     updates: int
 
 
-def estimates(trials: Sequence[Trial], data: Data) -> dict[str, Estimate]:
-    """By trial the time that it will still take; a setting that never finished is measured once."""
+def estimates(trials: Sequence[Trial], data: Data, *, threads: int = 1) -> dict[str, Estimate]:
+    """By trial the time that it will still take by so many threads; a setting that never finished is measured once."""
     summaries = {trial.name: trial.summary() for trial in trials}
     by_row: dict[str, list[float]] = {}
     for trial in trials:
@@ -50,7 +50,7 @@ def estimates(trials: Sequence[Trial], data: Data) -> dict[str, Estimate]:
         else:
             as_slow = replace(trial.recipe, estimator="unordered", entropy_weight=0.0)
             if as_slow not in probed:
-                probed[as_slow] = seconds_per_update(as_slow, on_cpu=trial.options.device == "cpu")
+                probed[as_slow] = seconds_per_update(as_slow, threads, on_cpu=trial.options.device == "cpu")
             found[trial.name] = Estimate(updates * probed[as_slow], "a probe", updates)
     return found
 
@@ -62,7 +62,7 @@ def updates_of(trial: Trial, data: Data) -> int:
 
 
 @torch.random.fork_rng()
-def seconds_per_update(recipe: Recipe, *, on_cpu: bool) -> float:
+def seconds_per_update(recipe: Recipe, threads: int = 1, *, on_cpu: bool) -> float:
     """Time of one update of a model on random pixels, on this machine; the second one, since the first warms up.
 
     Reading, evaluation and the start are not in it. A batch too large to try is tried in part, and scaled.
@@ -72,11 +72,15 @@ def seconds_per_update(recipe: Recipe, *, on_cpu: bool) -> float:
     height, width = recipe.view_size
     pixels = height * width + recipe.n_patches * recipe.patch_size**2
     n = min(recipe.batch_size, max(2, PIXELS // pixels))
-    optimizer = Adam(model.parameters(), lr=recipe.lr, fused=True)
-    _update(model, optimizer, recipe, n)
-    began = time.perf_counter()
-    _update(model, optimizer, recipe, n)
-    return (time.perf_counter() - began) * recipe.batch_size / n
+    optimizer, before = Adam(model.parameters(), lr=recipe.lr, fused=True), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        _update(model, optimizer, recipe, n)
+        began = time.perf_counter()
+        _update(model, optimizer, recipe, n)
+        return (time.perf_counter() - began) * recipe.batch_size / n
+    finally:
+        torch.set_num_threads(before)
 
 
 def _update(model: Model, optimizer: Adam, recipe: Recipe, n: int) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
+from math import isfinite
 from typing import Any
 
 import ray
@@ -14,6 +15,7 @@ from ray import tune
 from ray._private.worker import get_dashboard_url  # no public function says it of a cluster that was joined
 from ray.tune.logger import JsonLoggerCallback
 
+from pipelines.report.results import SWEEPS
 from pipelines.storage import objects
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import datasets
@@ -51,7 +53,7 @@ def sweep(options: SweepOptions) -> str:
     data = data_of(options)
     data.make(trial.recipe.view_size for trial in trials_of(options, data))
     trials = trials_of(options, data)  # anew: catalogs tell the colours of the user's own images
-    uri = objects.join(options.out, "sweeps", sweep_name(options, trials))
+    uri = objects.join(options.out, SWEEPS, sweep_name(options, trials))
     known = known_rows(uri, trials, all_of_them=chooses_all(options, trials))
     describe(uri, options, trials[0].recipe.task)
     total = len(trials) if chooses_all(options, trials) else options.samples
@@ -81,7 +83,8 @@ def known_rows(uri: str, trials: Sequence[Trial], *, all_of_them: bool) -> Known
     for trial in trials:
         row, summary = before.get(trial.name, {}), trial.summary()
         began = summary is not None or trial.began()
-        status = "finished" if summary else "stopped" if row.get("status") == "stopped" else "pending"
+        stopped = row.get("status") == "stopped" and row.get("run") == trial.run  # not by a sweep of other settings
+        status = "finished" if summary else "stopped" if stopped else "pending"
         if began or all_of_them:
             more = {"run": trial.run if began else "", "startup_s": row.get("startup_s"), "summary": summary}
             rows[trial.name] = table.row_of(trial, status, **more)
@@ -152,7 +155,8 @@ def _searcher(options: SweepOptions, data: Data, progress: Progress, ended: set[
     losses = {name: earlier(progress.trials[name])[-1][METRIC] for name in ended}
     found = optuna_search({axis: len(values) for axis, values in axes.items()}, interrupted, seed)
     for name, loss in losses.items():
-        found.add_evaluated_point(a_choice[name], loss)
+        if isfinite(loss):  # Optuna takes no other
+            found.add_evaluated_point(a_choice[name], loss)
     return Distinct(found, lambda of: names[tuple(of[axis] for axis in axes)], progress.total - len(ended), losses)
 
 

@@ -1,6 +1,6 @@
 """One trial: a training, of which Tune is told every evaluation."""
 
-import json
+import gc
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -13,7 +13,6 @@ import torch
 
 from ats_core.errors import AtsError
 from pipelines.job import quieten
-from pipelines.storage import objects
 from pipelines.training.memory import forget_peak, give_back
 from pipelines.training.run_directory import RunDirectory
 from pipelines.training.train import train
@@ -52,7 +51,8 @@ def run_trial(name: str, shared: Shared, report: Report) -> dict[str, Any]:
     begin_afresh(shared.cpus)
     if shared.replay:
         for row in earlier(trial):
-            report(row)
+            if name in shared.ended or row["epoch"] < trial.recipe.epochs:  # what is complete is not stopped
+                report(row)
     if name in shared.ended:
         return {}
     try:
@@ -92,9 +92,7 @@ class Observer:
 
 def earlier(trial: Trial) -> list[dict[str, Any]]:
     """The evaluations that a former process wrote down."""
-    path = RunDirectory(trial.run).path("metrics.jsonl")
-    lines = objects.read_bytes(path).splitlines() if objects.exists(path) else []
-    rows = [json.loads(line) for line in lines]
+    rows = RunDirectory(trial.run).read_metrics()
     return [{name: row[name] for name in TOLD} for row in rows if METRIC in row]
 
 
@@ -102,6 +100,7 @@ def begin_afresh(cpus: float) -> None:
     """Make a process that ran another trial before as good as new: threads, peak of memory, log levels."""
     quieten()
     torch.set_num_threads(max(1, int(cpus)))
+    gc.collect()
     for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         give_back(torch.device(kind))
         forget_peak(torch.device(kind))

@@ -96,7 +96,7 @@ def test_a_sweep_is_its_table_and_a_failed_trial_a_result_with_its_error(place: 
 def test_a_run_of_a_folder_that_is_also_a_trial_counts_once_under_the_trials_name(tmp_path: Path) -> None:
     shared, alone = (write_run(str(tmp_path / name), {"test_error": 0.5}) for name in ("shared", "alone"))
     of_trial = trial("ats-10 seed=0", "ats-10", run=shared, **ATS)
-    for sweep in ("one", "two"):
+    for sweep in ("one", "sweeps/two"):  # the latter as jobs/tune_patches.py has it
         write_sweep(str(tmp_path / sweep), [of_trial])
     assert [(result.name, result.run) for result in results_of(str(tmp_path)).results] == [
         ("alone", alone),

@@ -1,5 +1,6 @@
 """The memory that a training takes: what one update held, whatever was held or freed before."""
 
+import gc
 import sys
 
 import pytest
@@ -22,6 +23,7 @@ def test_the_growth_of_some_work_is_what_it_held_at_once_though_the_heap_keeps_w
     meter = MemoryMeter(CPU)
     kept = [torch.ones(100_000, dtype=torch.uint8) for _ in range(2_000)]  # small enough for the heap
     del kept
+    gc.collect()  # of what other tests left
     result, grown_mb = meter.growth_mb(lambda: [fill(50) for _ in range(3)])
     assert result == [50 * 10**6] * 3
     assert grown_mb == pytest.approx(50, abs=10)

@@ -129,6 +129,7 @@ def _titles(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def _origin(scores: Scores) -> dict[str, Any]:
     asked, summary = scores.asked, RunDirectory(scores.uri).read("summary.json") or {}
+    took = f"{summary['wall_s']:,.1f} s, {summary['images_per_second']:,.1f} images/s" if summary else ""
     until = f", until {asked['until']:g}, at most {asked['max_patches']}" if asked["until"] is not None else ""
     facts = {
         "model": asked["model"],
@@ -136,6 +137,7 @@ def _origin(scores: Scores) -> dict[str, Any]:
         "catalog": asked["catalog"],
         "patches": f"{asked['n_patches']}{until}",
         "seed": asked["seed"],
+        "the last run of it took": took,
         "directory": scores.uri,
         "commit": summary.get("commit"),
     }
