@@ -19,6 +19,7 @@ from tests.s3.server import Weed
 ACTOR = f"{WORKER}MapWorker"  # begins the names of the processes of a stage
 CLUSTER_S = 90.0
 LOOK_S = 0.1
+NOTHING = "none: it had ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,14 @@ def kill_actor(job: Job, place: Place, rng: random.Random) -> str:
 
 
 def kill_raylet(job: Job, place: Place, rng: random.Random) -> str:
-    """The raylet of the second node, and with it all of its workers."""
+    """The raylet of the second node, and with it all of its workers, as soon as any of them is of a stage."""
     assert place.raylet
-    actors = sum(process.command.startswith(ACTOR) for process in place.children(place.raylet))
-    os.kill(place.raylet, signal.SIGKILL)
-    return f"a node with {actors} actors"
+    while job.alive:
+        if actors := sum(process.command.startswith(ACTOR) for process in place.children(place.raylet)):
+            os.kill(place.raylet, signal.SIGKILL)
+            return f"a node with {actors} actors"
+        time.sleep(LOOK_S)
+    return NOTHING
 
 
 def kill_server(job: Job, place: Place, rng: random.Random) -> str:
@@ -92,7 +96,7 @@ def _kill_one(find: Callable[[], list[Process]], job: Job, rng: random.Random) -
             os.kill(chosen.pid, signal.SIGKILL)
             return chosen.command
         time.sleep(LOOK_S)
-    return "none: it had ended"
+    return NOTHING
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks import storage
 from benchmarks.record import RESULTS, progress, record, table
-from benchmarks.scoring.disturbances import KINDS, Place, place_for
+from benchmarks.scoring.disturbances import KINDS, NOTHING, Place, place_for
 from benchmarks.scoring.jobs import own_ray, scoring, started
 from benchmarks.scoring.rows import Row, differences, rows_of
 from benchmarks.scoring.small_images import Bucket, fill, small_model
@@ -134,7 +134,7 @@ def _disturbed(
     """Exit code of the disturbed job, and whom it hit."""
     with started(command, place.environment, log) as job:
         job.pause(moment)
-        target = KINDS[kind](job, place, rng) if job.alive else "none: it had ended"
+        target = KINDS[kind](job, place, rng) if job.alive else NOTHING
         return job.wait(LONGEST_S), target
 
 
@@ -154,8 +154,9 @@ def main(options: Options) -> None:
             for number, kind in progress(list(enumerate(kinds)), lambda job: job[1]):
                 rows.append(drill(ground, f"drill-{number:02d}", kind, rng))
     print(table(rows))
-    recovered = sum(row["rows equal"] for row in rows)
-    result = {"drills": len(rows), "drills_with_equal_rows": recovered, "most_runs": max(row["runs"] for row in rows)}
+    hit = [row for row in rows if row["target"] != NOTHING]
+    recovered = sum(row["rows equal"] for row in hit)
+    result = {"drills": len(hit), "drills_with_equal_rows": recovered, "most_runs": max(row["runs"] for row in rows)}
     record("scoring_drills", result, rows=rows, to=options.results)
 
 

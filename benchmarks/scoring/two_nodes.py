@@ -9,13 +9,13 @@ import signal
 
 from ray.cluster_utils import Cluster
 
-CPUS = 4  # seats of each node
+HEAD_CPUS, CPUS = 1, 4  # seats: the stages do not fit on the head alone
 READY = "cluster:"
 
 
 def main() -> None:
     """Start both, say so, wait."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": CPUS})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": HEAD_CPUS})
     node = cluster.add_node(num_cpus=CPUS)
     (raylet,) = node.all_processes["raylet"]
     print(READY, cluster.address, raylet.process.pid, flush=True)
