@@ -25,8 +25,8 @@ MORE_ROWS = (
     ("  storage, ms/request", "storage_ms_per_request", ".1f"),
     ("  repeated requests", "retries", "d"),
     ("  images left out", "images_left_out", "d"),
-    ("memory of an update, MB/image", "memory_mb_per_sample", ".1f"),
     ("peak memory, MB", "peak_memory_mb", ".0f"),
+    ("  an update, MB/image", "memory_mb_per_sample", ".1f"),
     ("wall, s", "wall_s", ".0f"),
 )
 """Title, key of the summary, format; recalls stand between the two."""
