@@ -15,6 +15,7 @@ from pipelines.tuning.options import SweepOptions
 Node = Mapping[str, float]
 """Its "CPU", "GPU" and more."""
 DRIVER_CPUS = 0.01  # of a trial that only waits for its workers; Tune takes no 0
+MANY = 1000  # nodes of a type of which no more is said than that there may be some
 LAUNCHED = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves it on the head
 
 
@@ -66,14 +67,16 @@ def nodes() -> list[Node]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def node_types() -> list[Node] | None:
-    """What each node that an autoscaler may add has; None where nothing says so."""
+def nodes_to_come() -> list[Node] | None:
+    """What each node that an autoscaler may add has, those included that it has added; None where nothing says so."""
     if (config := state.get_cluster_config()) is not None:
-        return [dict(group.resources) for group in config.node_group_configs if group.max_count]
-    if (launched := LAUNCHED.expanduser()).exists():
+        groups = [(dict(group.resources), group.max_count) for group in config.node_group_configs]
+    elif (launched := LAUNCHED.expanduser()).exists():
         types = yaml.safe_load(launched.read_text())["available_node_types"].values()
-        return [kind.get("resources", {}) for kind in types if kind.get("max_workers", 1)]
-    return None
+        groups = [(kind.get("resources", {}), kind.get("max_workers", MANY)) for kind in types]
+    else:
+        return None
+    return [node for node, most in groups for _ in range(min(most, MANY) if most >= 0 else MANY)]
 
 
 def check_fits(needs: Needs, there: Sequence[Node], more: Sequence[Node] | None, *, grows: bool) -> None:
@@ -82,16 +85,16 @@ def check_fits(needs: Needs, there: Sequence[Node], more: Sequence[Node] | None,
     Args:
         needs: of a trial.
         there: the nodes of the cluster.
-        more: node types that an autoscaler may add; None where unknown.
+        more: nodes that an autoscaler may add; None where unknown.
         grows: the user says that what is missing will come.
 
     Raises:
         ResourceError: no node has as much, or all workers of a trial find no room.
     """
-    now = sum(map(needs.times_in, there)) >= max(1, needs.workers)
-    if now or any(map(needs.times_in, more or [])) or (grows and more is None):
+    every = [*there, *(more or [])]
+    if sum(map(needs.times_in, every)) >= max(1, needs.workers) or (grows and more is None):
         return
-    has = "; ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in [*there, *(more or [])])
+    has = "; ".join(dict.fromkeys(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in every))
     remedy = "Ask for less with --cpus-per-trial, --gpus-per-trial or --num-workers, or add nodes to the cluster."
     raise ResourceError(f"a trial of {needs}", f"the nodes of the cluster have {has}", remedy)
 

@@ -25,7 +25,7 @@ from pipelines.tuning.data import Data, data_of
 from pipelines.tuning.options import SweepOptions
 from pipelines.tuning.plan import Trial, choices, combinations, sweep_name, trial_of, trials_of
 from pipelines.tuning.progress import Progress
-from pipelines.tuning.resources import Needs, at_once, check_fits, needs_of, node_types, nodes
+from pipelines.tuning.resources import Needs, at_once, check_fits, needs_of, nodes, nodes_to_come
 from pipelines.tuning.search import Distinct, asha, optuna_search
 from pipelines.tuning.trial import METRIC, Shared, earlier, rows_key
 
@@ -43,7 +43,7 @@ def room(options: SweepOptions) -> tuple[Needs, int]:
     """What each trial needs, and how many run at once; a ResourceError where one would wait for ever."""
     cluster, there = ray.cluster_resources(), nodes()
     needs = needs_of(options, cluster)
-    check_fits(needs, there, node_types(), grows=options.device == "gpu")
+    check_fits(needs, there, nodes_to_come(), grows=options.device == "gpu")
     return needs, at_once(needs, options, cluster, there)
 
 

@@ -47,6 +47,9 @@ def test_what_an_autoscaler_may_add_counts() -> None:
     check_fits(Needs(16, 1), [CPU_NODE], [GPU_NODE], grows=False)
     with pytest.raises(ResourceError):
         check_fits(Needs(17, 1), [CPU_NODE], [GPU_NODE], grows=True)
+    check_fits(Needs(1, 1, workers=8), [CPU_NODE], [GPU_NODE, GPU_NODE], grows=False)
+    with pytest.raises(ResourceError, match="the nodes of the cluster have 4 CPU and 0 GPU; 16 CPU and 4 GPU"):
+        check_fits(Needs(1, 1, workers=9), [CPU_NODE], [GPU_NODE, GPU_NODE], grows=False)
     check_fits(Needs(17, 1), [CPU_NODE], None, grows=True)  # the user says that it will come, and nothing that it won't
 
 
