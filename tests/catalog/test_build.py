@@ -13,7 +13,9 @@ import pytest
 import ray
 from PIL import Image
 
+from pipelines.catalog import build
 from pipelines.catalog.build import MARKER, build_catalog, read_catalog
+from pipelines.catalog.opened import open_image
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
@@ -178,6 +180,25 @@ def test_sources_that_cannot_make_a_catalog(tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="no pixels"):
         build_catalog(Listed((entry,)), f"{tmp_path}/catalog", view_size=(0, 5))
     assert not ray.is_initialized() or not objects.exists(f"{tmp_path}/catalog")
+
+
+def test_what_nobody_foresaw_costs_the_row_of_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = []
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+        entries.append({"image_id": name, "uri": str(tmp_path / name)})
+
+    def opened(uri: str, *rest: object) -> object:
+        if uri.endswith("a.png"):
+            raise ZeroDivisionError("a header of no size")
+        return open_image(uri, *rest)
+
+    monkeypatch.setattr(build, "open_image", opened)
+    rows = build.describe(pa.Table.from_pylist(entries, schema=build.ENTRY_SCHEMA), (4, 4)).to_pylist()
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("unreadable", "ZeroDivisionError: a header of no size"),
+        ("ok", ""),
+    ]
 
 
 @pytest.mark.parametrize("convert", ["{}/in/tiled", "{}/in/tiled/", "{}/in"])
