@@ -22,7 +22,8 @@ from benchmarks.record import RESULTS, record, rounded, table
 from benchmarks.scoring.jobs import Job, own_ray, scoring, started
 from benchmarks.scoring.processes import WORKER, resident_mb
 from benchmarks.scoring.small_images import SMALL, jpeg, pixels_of, small_model
-from pipelines.catalog.build import BLOCK_ROWS, ENTRY_SCHEMA, describe
+from pipelines.catalog.build import BLOCK_ROWS
+from pipelines.catalog.describe import ENTRY_SCHEMA, describe
 from pipelines.catalog.schema import SCHEMA, Manifest
 
 FILES = 16

@@ -1,9 +1,6 @@
-"""Entries -> catalog: open each image once, keep its sizes, index and view, write Parquet; and read it back."""
+"""Entries -> catalog: what is to be known of each image, written as Parquet; and read back."""
 
-import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -14,16 +11,12 @@ import ray
 from ray.data import DataContext
 from ray.data.expressions import col
 
-from pipelines.catalog.convert import converted
-from pipelines.catalog.opened import dump_index, open_image
+from pipelines.catalog.describe import ENTRY_SCHEMA, described
 from pipelines.catalog.schema import BOX_SIDES, MANIFEST_NAME, SCHEMA, Entry, Manifest, Source
-from pipelines.errors import CatalogError, ImageError
+from pipelines.errors import CatalogError
 from pipelines.provenance import commit
 from pipelines.storage import objects
-from pipelines.storage.layouts import CHANNELS
 from pipelines.storage.pyramid import Codec
-from pipelines.storage.ranges import DEFAULT, Network, stat
-from pipelines.storage.stats import Counters
 
 FILE_BYTES = 64 * 2**20  # of views in one Parquet file, at most
 MIN_TASKS = 64  # where there are images enough, so that every core of a small cluster has work to the end
@@ -31,12 +24,6 @@ MIN_ROWS = 8  # a task's start costs about as much as decoding some images; noth
 LARGE = 16_000_000  # pixels, from which on an image that is stored whole is worth a warning
 MARKER = "_building"  # of a catalog that is not there yet
 BLOCK_ROWS = 64  # of a catalog that is read: 20 MB of views of 288 x 384
-
-ENTRY_SCHEMA = pa.schema([SCHEMA.field(name) for name in Entry.__slots__])
-log = logging.getLogger(__name__)
-
-_NO_SIZES = dict.fromkeys(("n_bytes", "height", "width", "channels", "view_height", "view_width"), 0)
-_UNREAD = {"etag": "", "dtype": "", "index": b"", "layout": "", "source_uri": "", "view": b"", **_NO_SIZES}
 
 
 def build_catalog(
@@ -84,7 +71,7 @@ def build_catalog(
     with _in_order():
         rows = ray.data.from_arrow(_blocks(entries, view_size, 1 if convert else MIN_ROWS))
     wanted = {"view_size": view_size, "convert": convert, "codec": codec, "checksums": checksums}
-    rows = rows.map_batches(describe, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted)
+    rows = rows.map_batches(described, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted)
     rows.write_parquet(path, filesystem=filesystem, row_group_size=BLOCK_ROWS)  # a few rows may be read alone
     manifest = Manifest(
         source=repr(source),
@@ -116,85 +103,6 @@ def read_catalog(uri: str, *, splits: Sequence[str] | None = None) -> ray.data.D
     if splits is not None:
         wanted &= col("split").is_in(list(splits))
     return rows.filter(expr=wanted).repartition(target_num_rows_per_block=BLOCK_ROWS)
-
-
-def describe(
-    entries: pa.Table,
-    view_size: tuple[int, int],
-    *,
-    convert: str | None = None,
-    codec: Codec = "jpeg",
-    checksums: bool = False,
-    at_once: int = 1,
-    network: Network = DEFAULT,
-) -> pa.Table:
-    """Catalog rows, of SCHEMA, for a table of entries, so many at once; the options are those of `build_catalog`.
-
-    `network` is how patiently images are asked for that are not converted.
-    """
-    with ThreadPoolExecutor(at_once) as pool:
-        rows = pool.map(lambda entry: _row(entry, view_size, convert, codec, checksums, network), entries.to_pylist())
-        return pa.Table.from_pylist(list(rows), schema=SCHEMA)
-
-
-def _row(
-    entry: Mapping[str, Any],
-    view_size: tuple[int, int],
-    convert: str | None,
-    codec: Codec,
-    checksums: bool,
-    network: Network,
-) -> dict[str, Any]:
-    counters, began = Counters(), time.perf_counter()
-    try:
-        if convert is None:
-            read = _read(entry["uri"], counters, view_size, checksums, network)
-        else:
-            target = objects.join(convert, f"{entry['image_id']}.tif")  # appended: a.png and a.jpg may both be there
-            read = _convert(entry["uri"], target, codec, counters, view_size, checksums)
-        read |= {"status": "ok", "reason": ""}
-    except ImageError as error:
-        read = {**_UNREAD, "status": error.status, "reason": error.reason}
-    except MemoryError as error:  # numpy's says how much was wanted
-        read = {**_UNREAD, "status": "too_large", "reason": f"out of memory: {error}"}
-    except Exception as error:  # which nobody foresaw: of an image that is only read, it loses nothing else
-        if convert is not None:
-            raise
-        log.warning("%s is unreadable", entry["uri"], exc_info=error)
-        read = {**_UNREAD, "status": "unreadable", "reason": f"{type(error).__name__}: {error}"}
-    stats = counters.snapshot()
-    cost = {"requests": stats.requests, "bytes_read": stats.bytes_read, "seconds": time.perf_counter() - began}
-    return {**entry, **read, **cost}
-
-
-def _convert(
-    uri: str, target: str, codec: Codec, counters: Counters, view_size: tuple[int, int], checksums: bool
-) -> dict[str, Any]:
-    with converted(uri, target, counters, codec=codec) as nearest:
-        of_storage = counters if nearest == target else Counters()  # a temporary file costs no requests
-        read = _read(nearest, of_storage, view_size, checksums)
-    stored = stat(target, counters=counters)
-    return {**read, "uri": target, "etag": stored.etag, "n_bytes": stored.size, "source_uri": uri}
-
-
-def _read(
-    uri: str, counters: Counters, view_size: tuple[int, int], checksums: bool, network: Network = DEFAULT
-) -> dict[str, Any]:
-    """All that a row says of an image itself. Overwritten while it is read, it is stale, never half of each."""
-    image = open_image(uri, counters, network)
-    view = image.view(view_size)
-    return {
-        "etag": image.stat.etag,
-        "n_bytes": image.stat.size,
-        **dict(zip(("height", "width"), image.sizes[0], strict=True)),
-        "channels": CHANNELS,
-        "dtype": str(view.dtype),
-        "index": dump_index(image, counters, network, checksums=checksums),
-        "layout": image.layout,
-        "source_uri": "",
-        "view": view.tobytes(),
-        **dict(zip(("view_height", "view_width"), view_size, strict=True)),
-    }
 
 
 def _checked(entries: Sequence[Entry], source: Source) -> Sequence[Entry]:

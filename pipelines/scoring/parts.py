@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.lost import LOST
 from pipelines.scoring.schema import ATTENTION
-from pipelines.scoring.stages.block import LOST
 from pipelines.scoring.store import ScoreStore
 
 

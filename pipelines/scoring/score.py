@@ -15,6 +15,7 @@ from ats_core.errors import AtsError
 from pipelines.catalog.build import BLOCK_ROWS
 from pipelines.catalog.schema import Entry
 from pipelines.errors import CatalogError
+from pipelines.lost import LOST
 from pipelines.scoring.check import Checked, check
 from pipelines.scoring.inputs import Inputs, list_images
 from pipelines.scoring.model import Scorer
@@ -23,7 +24,7 @@ from pipelines.scoring.overlays import write_overlays
 from pipelines.scoring.parts import Parts
 from pipelines.scoring.progress import Progress
 from pipelines.scoring.schema import SIDECAR
-from pipelines.scoring.stages.block import BLANK, LOST, give_up, result
+from pipelines.scoring.stages.block import BLANK, give_up, result
 from pipelines.scoring.store import ScoreStore
 from pipelines.scoring.stream import scored
 from pipelines.scoring.summary import summary_of

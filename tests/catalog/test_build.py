@@ -2,8 +2,12 @@
 
 import io
 import json
+import os
+import signal
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +19,12 @@ from PIL import Image
 
 from pipelines.catalog import build
 from pipelines.catalog.build import MARKER, build_catalog, read_catalog
-from pipelines.catalog.opened import open_image
+from pipelines.catalog.describe import describe, lost
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
+from pipelines.lost import LOST, MAX_RETRIES, surviving
 from pipelines.storage import images as images_
 from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
@@ -182,23 +187,28 @@ def test_sources_that_cannot_make_a_catalog(tmp_path: Path) -> None:
     assert not ray.is_initialized() or not objects.exists(f"{tmp_path}/catalog")
 
 
-def test_what_nobody_foresaw_costs_the_row_of_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = []
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (9, 9)).save(tmp_path / name)
-        entries.append({"image_id": name, "uri": str(tmp_path / name)})
+def test_an_image_that_kills_its_process_is_alone_unreadable(
+    ray_local: None, tmp_path: Path, write_images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, deaths = [f"{i}.png" for i in range(12)], tmp_path / "deaths"
+    write_images(tmp_path / "in", *names)
+    deaths.mkdir()
 
-    def opened(uri: str, *rest: object) -> object:
-        if uri.endswith("a.png"):
-            raise ZeroDivisionError("a header of no size")
-        return open_image(uri, *rest)
+    def deadly(entries: pa.Table, **options: object) -> pa.Table:
+        if "3.png" in entries["image_id"].to_pylist():
+            (deaths / uuid.uuid4().hex).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return describe(entries, **options)
 
-    monkeypatch.setattr(build, "open_image", opened)
-    rows = build.describe(pa.Table.from_pylist(entries, schema=build.ENTRY_SCHEMA), (4, 4)).to_pylist()
-    assert [(row["status"], row["reason"]) for row in rows] == [
-        ("unreadable", "ZeroDivisionError: a header of no size"),
-        ("ok", ""),
-    ]
+    def described(entries: pa.Table, **options: object) -> pa.Table:
+        return surviving(partial(deadly, **options), entries, lost)
+
+    monkeypatch.setattr(build, "described", described)
+    build_catalog(LabelsCsv(f"{tmp_path}/in"), f"{tmp_path}/out", view_size=VIEW)
+    rows = parquet(f"{tmp_path}/out").sort_by("image_id").to_pylist()
+    assert {row["image_id"] for row in rows} == set(names)
+    assert {row["image_id"]: row["reason"] for row in rows if row["status"] != "ok"} == {"3.png": LOST}
+    assert len(list(deaths.iterdir())) == 2 * (1 + MAX_RETRIES)  # in its block, then alone
 
 
 @pytest.mark.parametrize("convert", ["{}/in/tiled", "{}/in/tiled/", "{}/in"])

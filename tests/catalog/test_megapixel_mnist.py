@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 from jobs import build_catalog, train_megapixel_mnist
-from pipelines.catalog.build import describe
+from pipelines.catalog.describe import describe
 from pipelines.catalog.schema import BOX_SIDES, Entry
 from pipelines.catalog.sources.digits.layout import Layout
 from pipelines.catalog.sources.gtsdb import Gtsdb

@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from pipelines.catalog.build import describe, large_and_whole
+from pipelines.catalog import describe as describe_
+from pipelines.catalog.build import large_and_whole
+from pipelines.catalog.describe import describe
+from pipelines.catalog.opened import open_image
 from pipelines.catalog.schema import SCHEMA
 from pipelines.storage import images as images_
 from pipelines.storage import objects, ranges
@@ -115,3 +118,21 @@ def test_rows_have_the_schema_whatever_they_hold() -> None:
     assert rows.schema == SCHEMA
     assert rows.to_pylist()[0]["status"] == "missing"
     assert all(value is not None for value in rows.to_pylist()[0].values())
+
+
+def test_what_nobody_foresaw_costs_the_row_of_one_image(
+    tmp_path: Path, write_images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path, "a.png", "b.png")
+
+    def opened(uri: str, *rest: object) -> object:
+        if uri.endswith("a.png"):
+            raise ZeroDivisionError("a header of no size")
+        return open_image(uri, *rest)
+
+    monkeypatch.setattr(describe_, "open_image", opened)
+    rows = rows_of(*(f"{tmp_path}/{name}" for name in ("a.png", "b.png")))
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("unreadable", "ZeroDivisionError: a header of no size"),
+        ("ok", ""),
+    ]

@@ -19,13 +19,13 @@ from PIL import Image
 from ats_core import bundle
 from pipelines.catalog.schema import Manifest
 from pipelines.errors import CatalogError
+from pipelines.lost import LOST, MAX_RETRIES
 from pipelines.scoring import stream
 from pipelines.scoring.inputs import list_images
 from pipelines.scoring.names import safe_name
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.schema import ATTENTION, SCORES
 from pipelines.scoring.score import ScoringError, score
-from pipelines.scoring.stages.block import LOST, MAX_RETRIES
 from pipelines.scoring.stream import FEW_CPUS, HELPERS, Sizes
 from pipelines.storage import objects
 from tests.ray.conftest import TOY

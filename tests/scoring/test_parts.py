@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.lost import LOST
 from pipelines.scoring.inputs import LISTING, PART_ROWS, Inputs
 from pipelines.scoring.parts import Parts
-from pipelines.scoring.stages.block import BLANK, LOST, give_up, result
+from pipelines.scoring.stages.block import BLANK, give_up, result
 from pipelines.scoring.store import ScoreStore
 
 MODEL = "run@1"

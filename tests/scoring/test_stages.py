@@ -16,7 +16,7 @@ from ats_core import bundle
 from ats_core.errors import RecipeError
 from ats_core.models import AttentionSampling
 from ats_core.recipes import Recipe
-from pipelines.catalog.build import describe
+from pipelines.catalog.describe import describe
 from pipelines.catalog.schema import SCHEMA
 from pipelines.scoring.inputs import LISTING, Inputs, list_images
 from pipelines.scoring.model import Scorer, load

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from ray._private.worker import global_worker
 
+from pipelines.lost import LOST, MAX_RETRIES, retries
 from pipelines.scoring.schema import SCORES
 from pipelines.storage.patches import ImageRef
 
 Row = dict[str, Any]
-
-LOST = "lost: the processes that worked on its block died"
-MAX_RETRIES = 2  # of a task of a step whose process has died
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +93,7 @@ def attempt(step: Callable[[list[Row]], None], rows: Sequence[Row]) -> None:
     """
     if not rows:
         return
-    if _retries() > MAX_RETRIES:
+    if retries() > MAX_RETRIES:
         for row in rows:
             give_up(row, LOST)
         return
@@ -116,11 +113,6 @@ def attempt(step: Callable[[list[Row]], None], rows: Sequence[Row]) -> None:
     else:
         log.warning("%s is given up", rows[0]["uri"], exc_info=failure)
         give_up(rows[0], f"{type(failure).__name__}: {failure}")
-
-
-def _retries() -> int:
-    """How often the task that this runs in was begun before; 0 outside of Ray, which has no public name for it."""
-    return global_worker.core_worker.get_current_task_attempt_number() if global_worker.connected else 0
 
 
 def sliced(block: pa.Table, at_once: int) -> Iterator[list[Row]]:

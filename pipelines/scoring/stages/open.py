@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.catalog.build import ENTRY_SCHEMA, describe
+from pipelines.catalog.describe import ENTRY_SCHEMA, describe
 from pipelines.catalog.opened import TIFF_SUFFIXES
 from pipelines.scoring.patience import PATIENT, patiently
 from pipelines.scoring.stages.block import BLANK, Row, attempt, give_up, table
