@@ -40,6 +40,13 @@ def cpu_s(rows: Rows, side: int, way: str) -> float:
     return median(row["CPU s/image"] for row in rows if (row["side"], row["way"]) == (side, way))
 
 
+def of_light_nets(rows: Rows, middle: int, nets: str) -> dict[str, float | None]:
+    """The same ratio by other nets, by what follows their ways' names."""
+    whole_cpu_s = cpu_s(rows, middle, WHOLE + nets)
+    ratios = {name: whole_cpu_s / cpu_s(rows, middle, way + nets) for name, way in (("", OURS), ("_catalog", CATALOG))}
+    return {f"scoring_8192_over_whole_image_cpu{name}_light_nets": ratio for name, ratio in ratios.items()}
+
+
 def without_networks(rows: Rows, middle: int, network_cpu_s: float) -> dict[str, float | None]:
     """How much less CPU than whole images where an accelerator has the networks: every way computes the same ones.
 
@@ -56,7 +63,7 @@ def where_time_goes(rows: Rows, network_cpu_s: float, reading_cpu_s: float) -> l
     the processes hand to each other.
     """
     found = []
-    for side in dict.fromkeys(row["side"] for row in rows):
+    for side in dict.fromkeys(row["side"] for row in rows if row["way"] == OURS):
         ours, catalog = (cpu_s(rows, side, way) for way in (OURS, CATALOG))
         parts = {"networks": network_cpu_s, "opening": ours - catalog, "reading patches": reading_cpu_s}
         found.append({"side": side, **parts, "rest": ours - sum(parts.values()), "all": ours})

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ats_core import bundle
-from ats_core.recipes import SpeedLimits
+from ats_core.recipes import ColonCancer, Recipe, SpeedLimits
 from benchmarks import storage
 from pipelines.catalog.sources.scenes.painter import render_scene
 from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
@@ -105,13 +105,29 @@ def _key(uri: str) -> str:
     return uri.removeprefix(storage.uri("")).lstrip("/")
 
 
-def model(folder: Path) -> str:
-    """A bundle with the nets of speed limits and random weights; its path.
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """A model of random weights.
 
     Its attention is diffuse, so that patches share few tiles: the worst case.
     """
-    recipe = SpeedLimits(n_patches=N_PATCHES)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        bundle.save(recipe.build().eval(), recipe, folder)
-    return str(folder)
+
+    name: str
+    """After the name of a way."""
+    uri: str
+    """Of its bundle."""
+    view_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, recipe: Recipe, name: str, folder: Path) -> "Nets":
+        """Those of a recipe."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            bundle.save(recipe.build().eval(), recipe, folder)
+        return cls(name, str(folder), recipe.view_size)
+
+
+def nets(folder: Path) -> tuple[Nets, Nets]:
+    """Those of speed limits, by which all is measured, and the lightest of the paper's, colon's."""
+    speed_limits, colon = SpeedLimits(n_patches=N_PATCHES), ColonCancer(n_patches=N_PATCHES)
+    return Nets.of(speed_limits, "", folder / "model"), Nets.of(colon, ", colon's nets", folder / "light")

@@ -1,6 +1,6 @@
 """A process with a Ray of its own that scores when it is asked to; and what its answers cost, workers and all.
 
-python -m benchmarks.scoring.driver SOCKET    # is started by `driver`
+python -m benchmarks.scoring.driver SOCKET [FUNCTION]    # is started by `driver`
 """
 
 import sys
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
+
+import ray
 
 from benchmarks.scoring import read_images
 from benchmarks.scoring.jobs import Job, own_ray, started
@@ -75,14 +77,17 @@ class Driver:
 
 
 @contextmanager
-def driver(folder: Path) -> Iterator[Driver]:
-    """The process for the body of a `with`; its output goes to driver.log in the folder, which is made."""
+def driver(folder: Path, *first: str) -> Iterator[Driver]:
+    """The process for the body of a `with`; its output goes to driver.log in the folder, which is made.
+
+    `first` may name a function, as "module.function", that its workers call before anything else.
+    """
     folder.mkdir()
     socket, command = str(folder / SOCKET), [sys.executable, "-m", "benchmarks.scoring.driver"]
     with (
         Listener(socket, "AF_UNIX") as listener,
         own_ray() as environment,
-        started([*command, socket], environment, folder / "driver.log") as job,
+        started([*command, socket, *first], environment, folder / "driver.log") as job,
         listener.accept() as pipe,
     ):
         pipe.recv()
@@ -103,13 +108,16 @@ def _answer(pipe: Connection) -> None:
         pipe.send((time.perf_counter() - began, result, error))
 
 
-def main(socket: str) -> None:
+def main(socket: str, *first: str) -> None:
     """Start Ray, then serve."""
     with Client(socket, "AF_UNIX") as pipe:
-        connect()
+        if first:
+            ray.init(runtime_env={"worker_process_setup_hook": first[0]})
+        else:
+            connect()
         pipe.send("ready")
         _answer(pipe)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,9 +1,8 @@
 """Deep MIL on a large image: every patch of a regular grid, read tile by tile, a row of patches at a time."""
 
-import time
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from ats_core.features import features_of_patches
@@ -14,29 +13,35 @@ from pipelines.storage.layouts import ImageRef
 from pipelines.storage.patches import PatchReader
 
 
-def grid_of(side: int, patch: int) -> tuple[int, int]:
-    """Rows and columns of patches that cover a square image once."""
-    return (round(side / patch), round(side / patch))
+def rows_of_grid(side: int) -> int:
+    """Rows, and columns, of patches that cover a square image once."""
+    return round(side / SpeedLimits().patch_size)
 
 
-@torch.no_grad()
-def cpu_and_wall_s(image: ImageRef, rows: int | None = None) -> tuple[float, float]:
-    """What one image takes on one thread, or what it would take by the first rows of its grid."""
-    torch.set_num_threads(1)
-    recipe = SpeedLimits()
-    grid = grid_of(image.height, recipe.patch_size)
-    model = replace(recipe, model="deep_mil", mil_grid=grid).build().eval()
-    assert isinstance(model, DeepMIL)
-    reader, sizes = PatchReader(recipe.patch_size, threads=1), torch.tensor([(image.height, image.width)])
-    features, rows = [], rows or grid[0]
-    cpu, wall = time.process_time(), time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
-        for row in range(rows):
-            cells = torch.arange(row * grid[1], (row + 1) * grid[1])[None]
-            read = reader.read([image], model.grid.centres(cells, sizes, recipe.patch_size))
-            features.append(features_of_patches(model.features, model.standardise(*read)))
-        f_1KD = torch.cat(features, dim=1)
-        a_1K = model.attention(f_1KD).softmax(-1)
-        model.classifier((a_1K[..., None] * f_1KD).sum(1))
-    spent = np.array([time.process_time() - cpu, time.perf_counter() - wall]) * grid[0] / rows
-    return float(spent[0]), float(spent[1])
+class WholeGrid:
+    """Reads the first rows of the grid of square images, and does with them what it would do with all."""
+
+    def __init__(self, side: int, rows: int) -> None:
+        recipe, columns = SpeedLimits(), rows_of_grid(side)
+        model = replace(recipe, model="deep_mil", mil_grid=(columns, columns)).build().eval()
+        assert isinstance(model, DeepMIL)
+        self.model, self.patch_size, self.shape = model, recipe.patch_size, (rows, columns)
+        self.reader = PatchReader(recipe.patch_size, threads=1)
+        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu")))
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[ImageRef]) -> dict[str, list[float]]:
+        """Nothing: of a part of a grid there is nothing to say."""
+        rows, columns = self.shape
+        with self.autocast:
+            for image in images:
+                features = [self._row(image, torch.arange(columns) + row * columns) for row in range(rows)]
+                f_1KD = torch.cat(features, dim=1)
+                a_1K = self.model.attention(f_1KD).softmax(-1)
+                self.model.classifier((a_1K[..., None] * f_1KD).sum(1))
+        return {}
+
+    def _row(self, image: ImageRef, cells_K: torch.Tensor) -> torch.Tensor:
+        sizes = torch.tensor([(image.height, image.width)])
+        read = self.reader.read([image], self.model.grid.centres(cells_K[None], sizes, self.patch_size))
+        return features_of_patches(self.model.features, self.model.standardise(*read))

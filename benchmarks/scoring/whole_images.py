@@ -1,19 +1,15 @@
 """The baseline that needs none of this project's storage: download a whole image, decode it, cut the patches out of it.
 
-As many plain processes as cores; in each, the next images come while one is computed. A TIFF is decoded tile by tile by
+The next images come while one is computed. A TIFF is decoded tile by tile by
 imagecodecs, which takes less than half of what Pillow or tifffile's `asarray` takes, and so is a JPEG in one piece. The
 view is made of a reduced level where the file has one that is large enough, and costs next to nothing then.
 """
 
 import hashlib
 import io
-import multiprocessing
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import imagecodecs
@@ -28,57 +24,26 @@ from ats_core import bundle
 from ats_core.models import Model
 from ats_core.precision import has_bfloat16
 from benchmarks import storage
-from benchmarks.scoring.processes import peak_mb
 from pipelines.storage.images import make_view
 from pipelines.storage.views import level_of_view
 
 AHEAD = 2  # images on their way in each process
 SEED = 0
-VIEW_SIZE = (288, 384)
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What some images took, start-up left out."""
+class WholeImages:
+    """Downloads, decodes, and scores by a model."""
 
-    cpu_s: float
-    wall_s: float
-    worker_mb: float
-    """The most that one process held."""
-    probabilities: dict[str, list[float]]
-    """By the id of the image."""
+    def __init__(self, model: str) -> None:
+        self.classify, self.store = Classifier(model), _store()
 
-
-def score(uris: Sequence[str], model: str, processes: int = os.cpu_count() or 1) -> Spent:
-    """Probabilities of images by plain processes; each first takes one image that is not counted."""
-    spawn = multiprocessing.get_context("spawn")
-    barrier, results = spawn.Barrier(processes), spawn.SimpleQueue()
-    shares = [list(uris[k::processes]) for k in range(processes)]
-    workers = [spawn.Process(target=_work, args=(share, model, barrier, results)) for share in shares]
-    for worker in workers:
-        worker.start()
-    found: list[Spent] = [results.get() for _ in workers]
-    for worker in workers:
-        worker.join()
-    return Spent(
-        sum(spent.cpu_s for spent in found),
-        max(spent.wall_s for spent in found),
-        max(spent.worker_mb for spent in found),
-        {image_id: said for spent in found for image_id, said in spent.probabilities.items()},
-    )
-
-
-def _work(uris: Sequence[str], model_uri: str, barrier: Barrier, results: Any) -> None:
-    """One process."""
-    classifier, store = Classifier(model_uri), _store()
-    for _, data in _downloaded(store, uris[:1]):
-        classifier(*decoded(data), "")
-    barrier.wait()
-    cpu, wall, said = time.process_time(), time.perf_counter(), {}
-    for uri, data in _downloaded(store, uris):
-        image_id = uri.rsplit("/", 1)[-1]
-        said[image_id] = classifier(*decoded(data), image_id)
-    results.put(Spent(time.process_time() - cpu, time.perf_counter() - wall, peak_mb(), said))
+    def __call__(self, uris: Sequence[str]) -> dict[str, list[float]]:
+        """Probabilities by the id of the image."""
+        said = {}
+        for uri, data in _downloaded(self.store, uris):
+            image_id = uri.rsplit("/", 1)[-1]
+            said[image_id] = self.classify(*decoded(data, self.classify.model.view_size), image_id)
+        return said
 
 
 def _store() -> S3Store:
@@ -109,14 +74,14 @@ def _get(store: S3Store, path: str) -> bytes:
     return bytes(obstore.get(store, path).bytes())
 
 
-def decoded(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+def decoded(data: bytes, view_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of an image, and pixels that are enough for its view: its own, or those of a reduced level."""
     if not data.startswith((b"II", b"MM")):
         pixels = imagecodecs.jpeg8_decode(data)
         return pixels, pixels
     with tifffile.TiffFile(io.BytesIO(data)) as tiff:
         pixels = _page(tiff.pages[0], data)
-        level = level_of_view([page.shape[:2] for page in tiff.pages], VIEW_SIZE)
+        level = level_of_view([page.shape[:2] for page in tiff.pages], view_size)
         return pixels, _page(tiff.pages[level], data) if level else pixels
 
 

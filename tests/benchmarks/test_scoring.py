@@ -18,12 +18,13 @@ from PIL import Image
 from ats_core import bundle
 from ats_core.models import AttentionSampling
 from benchmarks.scoring import claims, savings, small_images, whole_images
-from benchmarks.scoring.cells import Cell, Cost, Startup
+from benchmarks.scoring.cells import Cell, Startup
 from benchmarks.scoring.data import bands
 from benchmarks.scoring.jobs import scoring, started
 from benchmarks.scoring.prefixes import Prefixes, looks
 from benchmarks.scoring.processes import Watch
 from benchmarks.scoring.rows import differences
+from benchmarks.scoring.ways import Cost
 from pipelines.errors import ImageError
 from pipelines.storage.images import decode
 from pipelines.storage.layouts import ImageRef
@@ -227,7 +228,7 @@ def test_whole_images_give_the_patches_that_the_reader_gives(tmp_path: Path) -> 
     rng, path = np.random.default_rng(0), tmp_path / "a.tif"
     smooth = Image.fromarray(rng.integers(0, 255, (9, 12, 3), dtype=np.uint8)).resize((700, 600))
     write_pyramid(iter([np.asarray(smooth)]), (600, 700), path)
-    pixels, for_view = whole_images.decoded(path.read_bytes())
+    pixels, for_view = whole_images.decoded(path.read_bytes(), (288, 384))
     assert for_view is pixels  # no reduced level is large enough
     starts = np.array([[-20, 300], [280, 650], [100, 100], [590, -90]])
     patches, inside = whole_images.cut(pixels, starts, 100)
