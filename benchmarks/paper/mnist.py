@@ -34,7 +34,8 @@ SMALL = Scale(side=300, patch_size=32, n_noise=4, n_train=2000, n_test=500, epoc
 PATCHES: Mapping[str, Mapping[str, Any]] = {f"ATS-{n}": {"n_patches": n} for n in (5, 10, 25, 50, 100)}
 CNN: Mapping[str, Mapping[str, Any]] = {"CNN": {"model": "cnn"}}
 ESTIMATORS: Mapping[str, Mapping[str, Any]] = {
-    name: {"estimator": name, "n_patches": 10, "read_ahead": 0}
+    name + title: {"estimator": name, "n_patches": 10, "read_ahead": 0, **weight}
+    for title, weight in (("", {}), (", no entropy", {"entropy_weight": 0.0}))
     for name in ("unordered", "sequential", "iid", "released")
 }
 
@@ -45,7 +46,7 @@ def patches(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
 
 
 def estimators(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
-    """The same training by each estimator."""
+    """The same training by each estimator, with the paper's weight of the entropy and without any."""
     return _trials(ESTIMATORS, digits, out, runs, scale)
 
 

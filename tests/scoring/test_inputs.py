@@ -1,5 +1,6 @@
 """Which images are scored, and how they are cut into blocks and parts."""
 
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.catalog.describe import describe
 from pipelines.errors import CatalogError
 from pipelines.scoring.inputs import LISTING, PART_ROWS, Inputs, list_images
 from pipelines.scoring.options import ScoreOptions
@@ -37,6 +39,15 @@ def test_a_folder_or_a_glob_with_its_etags(folder: Path) -> None:
     assert [row["image_id"] for row in rows] == sorted(NAMES)
     assert all(ObjectStat(row["n_bytes"], row["etag"]) == objects.stat(row["uri"]) for row in rows)
     assert [row["image_id"] for row in listed(folder / "sub" / "*.png").to_pylist()] == ["100 %.png"]
+
+
+def test_a_name_that_is_no_text_costs_its_own_image_alone(folder: Path) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"not to be named")
+    rows = listed(folder).select(["image_id", "uri"])
+    assert sorted(rows["image_id"].to_pylist()) == sorted([*NAMES, r"\udcff.png"])
+    assert {row["image_id"]: row["status"] for row in describe(rows, VIEW).to_pylist()} == dict.fromkeys(
+        NAMES, "ok"
+    ) | {r"\udcff.png": "missing"}
 
 
 def test_a_list_names_what_is_there_and_what_is_not(folder: Path) -> None:

@@ -16,11 +16,16 @@ def list_source(where: str) -> list[str]:
 
 
 def list_stats(where: str) -> dict[str, ObjectStat]:
-    """The same, with sizes and etags as far as the listing has them."""
+    """The same, with sizes and etags as far as the listing has them.
+
+    A local name that is no text (Linux takes any bytes) is there with these escaped: as that it will be missing, where
+    otherwise no row could be written.
+    """
     try:
-        return objects.list_stats(where)
+        found = objects.list_stats(where)
     except FileNotFoundError as error:
         raise CatalogError(where, "there are no files", "Check --images: a folder, a prefix or a glob.") from error
+    return {uri.encode(errors="backslashreplace").decode(): stat for uri, stat in found.items()}
 
 
 def stratified_folds(labels: Sequence[int], folds: int, seed: int, groups: Sequence[str] = ()) -> list[int]:
