@@ -16,7 +16,7 @@ Results: OUT/scores/*.parquet, OUT/summary.json. Columns and all else that it wr
 
 from pipelines.job import connect, run
 from pipelines.scoring.options import ScoreOptions
-from pipelines.scoring.score import check_images, score
+from pipelines.scoring.score import check_images, refuse_failures, score
 from pipelines.scoring.summary import table
 
 
@@ -27,8 +27,10 @@ def main(options: ScoreOptions) -> None:
         print(check_images(options).table(), flush=True)
         print(f"every image: {options.out}/check.parquet", flush=True)
         return
-    print(table(score(options)), flush=True)
+    summary = score(options)
+    print(table(summary), flush=True)
     print(f"scores: {options.out}/scores", flush=True)
+    refuse_failures(summary, options)
 
 
 if __name__ == "__main__":

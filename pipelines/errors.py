@@ -16,5 +16,9 @@ class ImageError(AtsError):
         return type(self), (self.thing, self.reason, self.remedy, self.status)
 
 
+class StorageError(AtsError):
+    """A URI of a protocol that nothing here speaks."""
+
+
 class CatalogError(AtsError):
     """A catalog, source or labels file that cannot be used."""

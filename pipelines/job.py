@@ -4,10 +4,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import ray
 import tyro
+from botocore.exceptions import BotoCoreError
 from ray.data import DataContext
 
 from ats_core.errors import AtsError
@@ -16,13 +17,23 @@ Options = TypeVar("Options")
 
 
 def run(main: Callable[[Options], None], options: type[Options], description: str | None) -> None:
-    """Parse the command line and run a job; bad input ends it with one line and exit code 2."""
+    """Parse the command line and run a job; bad input ends it with one line and exit code 2.
+
+    So does a storage that cannot be reached, or does not let anybody in.
+    """
     parsed = tyro.cli(options, description=description)
     try:
         main(parsed)
     except AtsError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        _end(f"{type(error).__name__}: {error}")
+    except (ConnectionError, PermissionError, BotoCoreError) as error:
+        logging.getLogger(__name__).debug("", exc_info=error)
+        _end(f"{type(error).__name__}: {error}. Check the URI, the endpoint and the credentials, and run this again.")
+
+
+def _end(why: str) -> NoReturn:
+    print(why, file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 def connect() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pyarrow as pa
 import ray
 from ray._private.worker import global_worker
-from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 LOST = "lost: the processes that worked on it died"
 MAX_RETRIES = 2  # of a task whose process has died
@@ -35,17 +34,8 @@ def surviving(
         return step(rows)
     log.warning("%d rows are tried one by one: some of them may kill a process", len(rows))
 
-    @ray.remote(max_retries=MAX_RETRIES)
+    @ray.remote(max_retries=-1)  # kills for want of memory have a count of their own, which knows no end
     def alone(row: pa.Table) -> pa.Table:
-        return step(row)
+        return step(row) if retries() <= MAX_RETRIES else without(row)
 
-    each = [rows.slice(i, 1) for i in range(len(rows))]
-    coming = [alone.remote(row) for row in each]
-    return pa.concat_tables(_came(result, row, without) for result, row in zip(coming, each, strict=True))
-
-
-def _came(result: "ray.ObjectRef[pa.Table]", row: pa.Table, without: Callable[[pa.Table], pa.Table]) -> pa.Table:
-    try:
-        return ray.get(result)
-    except (WorkerCrashedError, OutOfMemoryError, NodeDiedError):
-        return without(row)
+    return pa.concat_tables(ray.get([alone.remote(rows.slice(i, 1)) for i in range(len(rows))]))

@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,16 @@ import tyro
 
 from ats_core import bundle
 from benchmarks.record import RESULTS, progress, record, rounded, table
-from benchmarks.scoring import claims, limits
+from benchmarks.scoring import claims, plain
 from benchmarks.scoring.bench import SMOKE, Bench, Sizes, prepared
 from benchmarks.scoring.cells import Cell, Startup
 from benchmarks.scoring.data import FEW, MANY, Images, Nets
+from benchmarks.scoring.limits import NetworksAlone, ReadingAlone
 from benchmarks.scoring.plain import PROCESSES
-from benchmarks.scoring.ways import Grid, Ours, ReadImages, Said, Way, Whole, references
+from benchmarks.scoring.ways import BLOCK, Grid, Ours, ReadImages, Said, Way, Whole, references
 
 Rows = list[dict[str, Any]]
+LIMITED = 64  # images of a process that say how fast networks or readers alone are
 CLOSE = 1e-3  # of probabilities of the same pixels
 
 
@@ -55,7 +58,7 @@ def main(options: Options) -> None:
     sizes = SMOKE if options.smoke else Sizes()
     with tempfile.TemporaryDirectory(prefix="scoring-") as folder, prepared(Path(folder), sizes) as bench:
         tables, result = measured(bench, sizes, 1 if options.smoke else options.rounds)
-    result = rounded(result)
+    result = rounded(result) | claims.of_adaptive(RESULTS)
     for title, rows in tables.items():
         print(f"{title}\n{table(rows)}\n")
     if options.smoke and options.results is None:
@@ -98,15 +101,13 @@ def cells_of(bench: Bench, sizes: Sizes, rounds: int) -> tuple[list[Cell], list[
 def measured(bench: Bench, sizes: Sizes, rounds: int) -> tuple[Mapping[str, Rows], dict[str, float | None]]:
     """The tables by title, and the claims."""
     few, cells = cells_of(bench, sizes, rounds)
-    turns = [
-        (turn, cell) for turn in range(max(rounds, sizes.few_rounds)) for cell in (*few, *cells) if turn < cell.rounds
-    ]
-    for turn, cell in progress(turns, lambda job: job[1].label):
-        cell.measure(turn)
+    turns = [cell for turn in range(max(rounds, sizes.few_rounds)) for cell in (*few, *cells) if turn < cell.rounds]
+    for cell in progress(turns, lambda cell: cell.label):
+        cell.measure()
     rows = [cell.row() for cell in cells]
     result = claims.of_rows(rows, *sizes.sides) | compared(cells) | of_limits(bench)
     result |= claims.of_light_nets(rows, sizes.sides[1], bench.light.name)
-    result |= claims.without_networks(rows, sizes.sides[1], result["network_cpu_s"])
+    result |= claims.without_networks(rows, sizes.sides[1], result["network_cpu_s"], result["network_one_by_one_cpu_s"])
     result["scoring_over_limit"] = result["scoring_images_per_second"] / result["limit_images_per_second"]
     startups = [started(cell) for cell in cells if cell.startup and cell is cell.startup.many]
     parts = claims.where_time_goes(rows, result["network_cpu_s"], result["reading_cpu_s"])
@@ -140,16 +141,25 @@ def compared(cells: list[Cell]) -> dict[str, float | None]:
 def of_limits(bench: Bench) -> dict[str, float | None]:
     """Images a second at which every core would do nothing but the networks and the reading of patches."""
     bench.storage.route(None)
-    images = references(bench.catalogs, bench.pyramids[0], MANY, bench.nets)[: limits.BATCH]
+    images = references(bench.catalogs, bench.pyramids[0], MANY, bench.nets)[: LIMITED * PROCESSES]
     recipe = bundle.load(bench.nets.uri)[1]
-    network_s = limits.network_cpu_s(bench.nets.uri)
-    reading_s = limits.reading_cpu_s(images, recipe.n_patches, recipe.patch_size)
+    reading = plain.score(partial(ReadingAlone, recipe.n_patches, recipe.patch_size), images)
+    reading_s = reading.cpu_s / (len(images) - PROCESSES)
+    network_s = _networks_cpu_s(bench.nets, BLOCK)
     return {
         "network_cpu_s": network_s,
-        "light_network_cpu_s": limits.network_cpu_s(bench.light.uri),
+        "network_one_by_one_cpu_s": _networks_cpu_s(bench.nets, 1),
+        "light_network_cpu_s": _networks_cpu_s(bench.light, BLOCK),
         "reading_cpu_s": reading_s,
         "limit_images_per_second": PROCESSES / (network_s + reading_s),
     }
+
+
+def _networks_cpu_s(nets: Nets, at_once: int) -> float:
+    """CPU seconds of an image, of batches of so many."""
+    batches = LIMITED // at_once
+    spent = plain.score(partial(NetworksAlone, nets.uri, at_once), list(range((batches + 1) * PROCESSES)))
+    return spent.cpu_s / (batches * PROCESSES * at_once)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from benchmarks import storage
 from benchmarks.scoring import data
 from benchmarks.scoring.data import FEW, MANY, Images, Nets
 from benchmarks.scoring.driver import Driver, driver
-from benchmarks.scoring.read_images import UNLIMITED
+from benchmarks.scoring.pillow import UNLIMITED
 from benchmarks.scoring.ways import catalog_uri
 
 
@@ -20,7 +20,7 @@ class Sizes:
     sides: tuple[int, int, int] = (1_500, 8_192, 20_000)
     many: tuple[int, int, int] = (400, 256, 64)
     """Images of each side that are scored in one run: what a start takes varies by more than few images cost."""
-    many_jpegs: tuple[int, int, int] = (100, 8, 4)
+    many_jpegs: tuple[int, int, int] = (100, 16, 6)
     """The same of plain JPEG."""
     whole: tuple[int, int, int] = (32, 32, 8)
     """Of them those that are decoded as a whole, which takes no start-up off."""

@@ -30,12 +30,11 @@ class Cell:
         """For who waits."""
         return f"{self.way.name}, {self.images.side}{self.images.kind}, {self.latency_ms:.0f} ms, {self.how_many}"
 
-    def measure(self, turn: int) -> None:
+    def measure(self) -> None:
         """Once more."""
-        if turn < self.rounds:
-            self.storage.route(self.latency_ms)
-            cost, self.said = self.way.measure(self.images, self.how_many)
-            self.costs.append(cost)
+        self.storage.route(self.latency_ms)
+        cost, self.said = self.way.measure(self.images, self.how_many)
+        self.costs.append(cost)
 
     def total(self) -> Cost:
         """Of all its images: medians of the turns."""
@@ -59,7 +58,7 @@ class Cell:
             "CPU s/image": each.cpu_s,
             "worker MB": each.worker_mb,
             "driver MB": each.driver_mb or None,
-            "all MB": each.all_mb,
+            "all MB": each.all_mb or None,
         }
 
 

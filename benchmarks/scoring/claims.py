@@ -1,7 +1,9 @@
 """The numbers that matter, and what they should be."""
 
+import json
 from collections.abc import Mapping, Sequence
-from statistics import median
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 Rows = Sequence[Mapping[str, Any]]
@@ -36,8 +38,8 @@ def of_rows(rows: Rows, small: int, middle: int, large: int) -> dict[str, float 
 
 
 def cpu_s(rows: Rows, side: int, way: str) -> float:
-    """CPU seconds of an image: the median over the latencies, which change nothing of it."""
-    return median(row["CPU s/image"] for row in rows if (row["side"], row["way"]) == (side, way))
+    """CPU seconds of an image: the mean of both latencies, which should change nothing of it."""
+    return fmean(row["CPU s/image"] for row in rows if (row["side"], row["way"]) == (side, way))
 
 
 def of_light_nets(rows: Rows, middle: int, nets: str) -> dict[str, float | None]:
@@ -47,13 +49,21 @@ def of_light_nets(rows: Rows, middle: int, nets: str) -> dict[str, float | None]
     return {f"scoring_8192_over_whole_image_cpu{name}_light_nets": ratio for name, ratio in ratios.items()}
 
 
-def without_networks(rows: Rows, middle: int, network_cpu_s: float) -> dict[str, float | None]:
+def without_networks(rows: Rows, middle: int, network_cpu_s: float, one_by_one_cpu_s: float) -> dict[str, float | None]:
     """How much less CPU than whole images where an accelerator has the networks: every way computes the same ones.
 
-    Of images that are opened on the way: by a catalog nothing is left that can be told from nothing.
+    Of images that are opened on the way: by a catalog nothing is left that can be told from nothing. Whole images go
+    through the networks one by one.
     """
-    whole, ours = (cpu_s(rows, middle, way) - network_cpu_s for way in (WHOLE, OURS))
+    whole, ours = cpu_s(rows, middle, WHOLE) - one_by_one_cpu_s, cpu_s(rows, middle, OURS) - network_cpu_s
     return {"scoring_8192_over_whole_image_cpu_without_networks": whole / ours}
+
+
+def of_adaptive(results: Path) -> dict[str, float | str | None]:
+    """What `--until` saves, of the record of `benchmarks.scoring.adaptive`, and of which commit that is."""
+    adaptive = json.loads((results / "scoring_adaptive.json").read_text())
+    name = "adaptive_patches_saved"
+    return {name: adaptive[name], f"{name}_commit": adaptive["commit"]}
 
 
 def where_time_goes(rows: Rows, network_cpu_s: float, reading_cpu_s: float) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
-"""The least that an image can take: the networks, and reading, each alone on one thread of a process of its own."""
+"""The least that an image can take: the networks, and reading, each alone, by plain processes as many as cores."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,42 +12,36 @@ from ats_core.precision import has_bfloat16
 from pipelines.storage.layouts import ImageRef
 from pipelines.storage.patches import PatchReader
 
-REPEATED = 8
-BATCH = 8  # images
+
+class NetworksAlone:
+    """Attention over one view and features of its patches, of so many images at once. Nothing is read."""
+
+    def __init__(self, model: str, at_once: int) -> None:
+        self.model, recipe = bundle.load(model)
+        self.views = torch.zeros(at_once, 3, *recipe.view_size)
+        self.patches = torch.zeros(at_once, recipe.n_patches, 3, recipe.patch_size, recipe.patch_size)
+        self.autocast = torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu")))
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[int]) -> dict[str, list[float]]:
+        """Nothing is said of as many images as there are batches."""
+        assert isinstance(self.model, AttentionSampling)
+        with self.autocast:
+            for _ in images:
+                self.model.attend(self.views)
+                features_of_patches(self.model.features, self.patches)
+        return {}
 
 
-@torch.no_grad()
-def network_cpu_s(model_uri: str) -> float:
-    """Attention over one view and features of its patches: CPU of an image."""
-    torch.set_num_threads(1)
-    model, recipe = bundle.load(model_uri)
-    assert isinstance(model, AttentionSampling)
-    views = torch.zeros(BATCH, 3, *recipe.view_size)
-    patches = torch.zeros(BATCH, recipe.n_patches, 3, recipe.patch_size, recipe.patch_size)
+class ReadingAlone:
+    """Patches at random places, by a reader that keeps nothing."""
 
-    def once() -> None:
-        model.attend(views)
-        features_of_patches(model.features, patches)
+    def __init__(self, n_patches: int, patch_size: int) -> None:
+        self.reader, self.shape = PatchReader(patch_size, cache_mb=0, threads=1), (n_patches, 2)
+        self.patch_size, self.rng = patch_size, np.random.default_rng(0)
 
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))):
-        return _cpu_s(once) / BATCH
-
-
-def reading_cpu_s(images: Sequence[ImageRef], n_patches: int, patch_size: int) -> float:
-    """Patches at random places, by a reader that keeps nothing: CPU of an image."""
-    reader, rng = PatchReader(patch_size, cache_mb=0, threads=1), np.random.default_rng(0)
-    side = images[0].height
-
-    def once() -> None:
-        reader.read(images, rng.integers(patch_size, side - patch_size, (len(images), n_patches, 2)))
-
-    return _cpu_s(once) / len(images)
-
-
-def _cpu_s(do: Callable[[], None]) -> float:
-    """Of doing it once, the first time left out."""
-    do()
-    began = time.process_time()
-    for _ in range(REPEATED):
-        do()
-    return (time.process_time() - began) / REPEATED
+    def __call__(self, images: Sequence[ImageRef]) -> dict[str, list[float]]:
+        """Nothing is said of them."""
+        low, high = self.patch_size, images[0].height - self.patch_size if images else 0
+        self.reader.read(images, self.rng.integers(low, high, (len(images), *self.shape)))
+        return {}

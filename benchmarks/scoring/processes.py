@@ -52,9 +52,9 @@ def proportional_mb(pid: int) -> float:
     return _told_mb(f"/proc/{pid}/smaps_rollup", "Pss:")
 
 
-def peak_mb() -> float:
-    """The most that this process had mapped; `ru_maxrss` begins with what its parent held."""
-    return _told_mb("/proc/self/status", "VmHWM:")
+def peak_mb(pid: int | str = "self") -> float:
+    """The most that a process had mapped; `ru_maxrss` begins with what its parent held. 0 for one that has gone."""
+    return _told_mb(f"/proc/{pid}/status", "VmHWM:")
 
 
 def _told_mb(path: str, name: str) -> float:
@@ -78,10 +78,11 @@ class Watch:
     cpu: dict[tuple[int, int], tuple[float, float]] = field(default_factory=dict, init=False)
     """First and last of each process."""
     worker_mb: float = field(default=0.0, init=False)
-    """The largest that one worker of Ray was while it worked."""
+    """The largest that one worker of Ray was while it worked; of one that was there before, as it was seen."""
     driver_mb: float = field(default=0.0, init=False)
     all_mb: float = field(default=0.0, init=False)
     """The most that all were together, shared pages counted once."""
+    _before: set[tuple[int, int]] = field(default_factory=set, init=False)
     _end: threading.Event = field(default_factory=threading.Event, init=False)
     _thread: threading.Thread = field(init=False)
 
@@ -93,6 +94,7 @@ class Watch:
     def __enter__(self) -> Self:
         for process in processes(self.sessions):
             self.cpu[process.pid, process.started] = (process.cpu_s, process.cpu_s)
+        self._before = set(self.cpu)
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
         self._thread.start()
         return self
@@ -117,4 +119,5 @@ class Watch:
             if process.pid == self.driver:
                 self.driver_mb = max(self.driver_mb, resident_mb(process.pid))
             elif process.command.startswith(WORKER) and not process.command.startswith(IDLE):
-                self.worker_mb = max(self.worker_mb, resident_mb(process.pid))
+                held = resident_mb if key in self._before else peak_mb
+                self.worker_mb = max(self.worker_mb, held(process.pid))

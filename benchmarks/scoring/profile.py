@@ -29,6 +29,7 @@ from benchmarks.scoring import data
 from benchmarks.scoring.data import MANY, Nets
 from benchmarks.scoring.disturbances import ACTOR
 from benchmarks.scoring.driver import Answer, Driver, driver
+from benchmarks.scoring.plain import PROCESSES
 from benchmarks.scoring.processes import Process, processes
 from benchmarks.scoring.ways import ACTORS, BLOCK, catalog_uri
 
@@ -48,7 +49,7 @@ class Options:
 
     side: int = 8_192
     """Of the square images, pixels."""
-    n_images: int = 400
+    n_images: int = 400 * PROCESSES
     """That are scored: enough to last."""
     catalog: bool = False
     """By a catalog; without it each image is opened on the way."""
@@ -60,6 +61,8 @@ class Options:
 
 def main(options: Options) -> None:
     """Start a job, look at it in its middle, say what was seen."""
+    if not SPY.exists():
+        raise SystemExit(f"{SPY} is not there: pip install -c constraints.txt -e '.[bench]'")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all processes
     with tempfile.TemporaryDirectory(prefix="profile-") as folder:
         rows = looked_at(options, Path(folder))
@@ -131,7 +134,9 @@ def _functions(process: Process, seconds: int, folder: Path) -> Counter[str]:
     out = folder / f"{process.pid}.txt"
     options = {"--pid": process.pid, "--duration": seconds, "--rate": LOOKS_PER_S, "--format": "raw", "--output": out}
     words = [str(word) for pair in options.items() for word in pair]
-    subprocess.run([SPY, "record", "--nolineno", *words], check=True, capture_output=True)
+    done = subprocess.run([SPY, "record", "--nolineno", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"py-spy cannot look at {process.command}: {done.stderr.strip()}")
     found: Counter[str] = Counter()
     for line in out.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
@@ -145,7 +150,7 @@ def _shares(spent: dict[tuple[int, str], float], stages: dict[int, str], seen: d
     """Of all CPU seconds that were spent, by process, and in those of stages by function."""
     total, rows = sum(spent.values()), []
     for (pid, kind), cpu_s in spent.items():
-        functions = seen.get(pid, Counter({"-": 1}))
+        functions = seen.get(pid) or Counter({"-": 1})
         for function, count in functions.items():
             share = cpu_s / total * count / functions.total()
             rows.append({"process": stages.get(pid, kind), "function": function, "of all CPU": share})

@@ -1,25 +1,16 @@
-"""Ray Data's own pipeline: `read_images`, which opens whole files by Pillow, then one stage with the model.
+"""Ray Data's own pipeline: `read_images`, which opens whole files by Pillow, then one stage with the model."""
 
-Pillow refuses images of more than 179 megapixels unless each process is told otherwise: `UNLIMITED`.
-"""
-
-import os
 from typing import Any
 
 import numpy as np
 import ray
-from PIL import Image
+from ray.data import ActorPoolStrategy
 
+from benchmarks.scoring.plain import PROCESSES
 from benchmarks.scoring.whole_images import Classifier
 from pipelines.storage import objects
 
-UNLIMITED = f"{__name__}.unlimited"
 BATCH, BATCH_BYTES = 4, 2**30  # images, and bytes of pixels where that many are more
-
-
-def unlimited() -> None:
-    """Before a worker does anything else."""
-    Image.MAX_IMAGE_PIXELS = None
 
 
 class Classify:
@@ -41,6 +32,6 @@ def score(prefix: str, model: str, side: int) -> dict[str, list[float]]:
     images = ray.data.read_images(path, filesystem=filesystem, mode="RGB", include_paths=True)
     batch = max(1, min(BATCH, BATCH_BYTES // (3 * side**2)))
     said = images.map_batches(
-        Classify, fn_constructor_kwargs={"model": model}, batch_size=batch, concurrency=(1, os.cpu_count() or 1)
+        Classify, fn_constructor_kwargs={"model": model}, batch_size=batch, compute=ActorPoolStrategy(size=PROCESSES)
     )
     return {row["image_id"]: list(row["probabilities"]) for row in said.iter_rows()}

@@ -117,7 +117,8 @@ class Whole:
 
     def measure(self, images: Images, how_many: str) -> tuple[Cost, Said]:
         """As `Way` says."""
-        return _plain(partial(WholeImages, self.nets.uri), images.uris(how_many)[: self.at_most], self.storage)
+        uris = images.uris(how_many)[: self.at_most + PROCESSES]
+        return _plain(partial(WholeImages, self.nets.uri), uris, self.storage)
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class Grid:
         """As `Way` says."""
         all_rows = rows_of_grid(images.side)
         rows = min(self.rows, all_rows)
-        chosen = references(self.catalogs, images, how_many, self.nets)[:PROCESSES]
+        chosen = references(self.catalogs, images, how_many, self.nets)[: 2 * PROCESSES]
         cost, said = _plain(partial(WholeGrid, images.side, rows), chosen, self.storage)
         spent = {name: getattr(cost, name) * all_rows / rows for name in ("wall_s", "cpu_s", "requests", "read_mb")}
         return replace(cost, **spent), said
@@ -155,14 +156,12 @@ def references(catalogs: Path, images: Images, how_many: str, nets: Nets) -> lis
 
 
 def _plain(make: Callable[[], plain.Scorer[T]], images: Sequence[T], storage: Storage) -> tuple[Cost, Said]:
-    """Of plain processes. Each has passed one image more than is counted."""
+    """Of plain processes, the first image of each not counted."""
     storage.clear()
-    spent, n = plain.score(make, images), len(images)
+    spent, n = plain.score(make, images), len(images) - PROCESSES
     requests, read_mb = _passed(storage)
-    share = n / (n + min(PROCESSES, n))
-    memory = (spent.worker_mb, 0.0, spent.worker_mb * PROCESSES)
-    cost = Cost(n, spent.wall_s, spent.cpu_s, round(requests * share), read_mb * share, *memory)
-    return cost, spent.probabilities
+    share = n / len(images)
+    return Cost(n, spent.wall_s, spent.cpu_s, requests * share, read_mb * share, spent.worker_mb), spent.probabilities
 
 
 def _cost(images: int, answer: Any, storage: Storage) -> Cost:

@@ -1,8 +1,10 @@
 """What scoring would find, from the headers alone: images that it cannot read, and those that it reads slowly."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import ray
 from pipelines.catalog.build import LARGE
 from pipelines.catalog.schema import Entry
 from pipelines.errors import ImageError
+from pipelines.lost import LOST, surviving
 from pipelines.storage import objects
 from pipelines.storage.headers import Header, read_header
 from pipelines.storage.images import image_error
@@ -45,6 +48,7 @@ CHECKS = pa.schema(
         ("bytes_read", pa.int64()),
     ]
 )
+_NUMBERED = CHECKS.append(pa.field("number", pa.int64()))
 _UNREAD = {"layout": "", "format": "", "findings": []} | dict.fromkeys(
     ("height", "width", "n_bytes", "patch_bytes", "patch_pixels", "view_pixels"), 0
 )
@@ -63,6 +67,8 @@ FINDINGS = {
     ),
 }
 """What an image may be scored in spite of, what that means, and what to do about it."""
+
+log = logging.getLogger(__name__)
 
 _UNITS = {"patch_bytes": "MB", "patch_pixels": "MP", "view_pixels": "MP"}
 
@@ -120,7 +126,7 @@ def check(entries: Sequence[Entry], *, patch_size: int, view_size: tuple[int, in
     """
     wanted = {"patch_size": patch_size, "view_size": view_size}
     found = ray.data.from_arrow(_blocks(entries)).map_batches(
-        _check_block, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted
+        _checked, batch_size=None, batch_format="pyarrow", fn_kwargs=wanted
     )
     tables = list(found.iter_batches(batch_size=None, batch_format="pyarrow"))
     rows = pa.concat_tables(tables).sort_by("number").select(CHECKS.names)
@@ -137,10 +143,19 @@ def _blocks(entries: Sequence[Entry]) -> list[pa.Table]:
     return [table.slice(start, per_task) for start in range(0, len(entries), per_task)]
 
 
+def _checked(images: pa.Table, **wanted: Any) -> pa.Table:
+    return surviving(partial(_check_block, **wanted), images, _lost)
+
+
+def _lost(images: pa.Table) -> pa.Table:
+    said = {**_UNREAD, "status": "unreadable", "reason": LOST, "requests": 0, "bytes_read": 0}
+    return pa.Table.from_pylist([{**image, **said} for image in images.to_pylist()], schema=_NUMBERED)
+
+
 def _check_block(images: pa.Table, patch_size: int, view_size: tuple[int, int]) -> pa.Table:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         rows = pool.map(lambda image: _row(image, patch_size, view_size), images.to_pylist())
-        return pa.Table.from_pylist(list(rows), schema=CHECKS.append(images.schema.field("number")))
+        return pa.Table.from_pylist(list(rows), schema=_NUMBERED)
 
 
 def _row(image: Mapping[str, Any], patch_size: int, view_size: tuple[int, int]) -> dict[str, Any]:
@@ -152,6 +167,9 @@ def _row(image: Mapping[str, Any], patch_size: int, view_size: tuple[int, int]) 
         said = {**_UNREAD, "status": error.status, "reason": error.reason}
     except MemoryError as error:
         said = {**_UNREAD, "status": "too_large", "reason": f"out of memory: {error}"}
+    except Exception as error:  # which nobody foresaw
+        log.warning("%s is unreadable", image["uri"], exc_info=error)
+        said = {**_UNREAD, "status": "unreadable", "reason": f"{type(error).__name__}: {error}"}
     stats = counters.snapshot()
     return {**image, **said, "requests": stats.requests, "bytes_read": stats.bytes_read}
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.catalog.made import is_catalog
 from pipelines.catalog.sources.labels_csv import LabelsCsv
-from pipelines.errors import CatalogError, ImageError
+from pipelines.errors import CatalogError, ImageError, StorageError
 from pipelines.scoring.catalogs import LISTING, catalog_of, check_splits, rows_of
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.patience import PATIENT
@@ -135,7 +135,7 @@ def _absolute(uri: str) -> str:
     """The URI itself where it has a protocol that nothing here speaks: its row will say so."""
     try:
         return objects.absolute(uri)
-    except (ValueError, ImportError):
+    except StorageError:
         return uri
 
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +46,7 @@ def score(options: ScoreOptions) -> dict[str, Any]:
 
     Raises:
         BundleError, RecipeError, CatalogError: of a model, an option or images that cannot be used.
-        ScoringError: more than `max_failed` of the images failed, and all have their rows; or some have none, or two.
+        ScoringError: some images have no row, or two.
     """
     scorer = Scorer.of(options)
     _refuse_others(options)
@@ -61,12 +61,16 @@ def score(options: ScoreOptions) -> dict[str, Any]:
     summary = summary_of(store.scores(), scorer, progress)
     objects.write_bytes(objects.join(options.out, "summary.json"), json.dumps(summary, indent=2).encode())
     if options.overlays:
-        write_overlays(options.out, options.model, options.overlays, catalog=inputs.catalog)
+        write_overlays(options.out, scorer.load(), options.overlays, catalog=inputs.catalog)
+    return summary
+
+
+def refuse_failures(summary: Mapping[str, Any], options: ScoreOptions) -> None:
+    """ScoringError where more images failed than may; all have their rows."""
     if summary["failed_share"] > options.max_failed:
         failed = ", ".join(f"{count} {status}" for status, count in summary["failed"].items())
         reason = f"of {summary['images']} images failed {failed}"
         raise ScoringError(options.out, reason, "Look at the column `error`, or pass a larger --max-failed.")
-    return summary
 
 
 def check_images(options: ScoreOptions) -> Checked:

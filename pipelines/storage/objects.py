@@ -1,8 +1,9 @@
 """URI -> bytes, for everything fsspec speaks, configured by the URI and environment variables alone.
 
 A URI is a local path, or `protocol://...` as fsspec reads it: nothing is percent-decoded, so that `100 %.jpg` is a name
-like any other. Local results are absolute paths without a protocol. OSErrors (FileNotFoundError, PermissionError...)
-come out as they are; the callers know whether an image, a catalog or a label file is missing.
+like any other. Local results are absolute paths without a protocol. Errors of a storage come out as they are
+(FileNotFoundError, PermissionError, botocore's where it does not answer): the callers know whether an image, a catalog
+or a label file is missing.
 """
 
 import os
@@ -18,6 +19,7 @@ import fsspec
 import pyarrow.fs as pafs
 from fsspec.core import has_magic, split_protocol
 
+from pipelines.errors import StorageError
 from pipelines.storage.stores import Environment, environment
 
 LOCAL = ("file", "local")
@@ -43,7 +45,11 @@ def _protocol(uri: str) -> str:
 def _filesystem_of(protocol: str, process: int, variables: Environment) -> fsspec.AbstractFileSystem:
     # One per process: a client that crosses a fork raises or hangs. One per environment: it keeps that of its making.
     # No listings cache: it would hide what others write.
-    return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True)
+    try:
+        return fsspec.filesystem(protocol, use_listings_cache=False, skip_instance_cache=True)
+    except (ImportError, ValueError) as error:
+        reason = f"nothing here speaks it ({error})"
+        raise StorageError(f"{protocol}://", reason, "Check the URI, or install what it names.") from error
 
 
 def _open(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:

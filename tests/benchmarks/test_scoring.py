@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +19,17 @@ from PIL import Image
 
 from ats_core import bundle
 from ats_core.models import AttentionSampling
-from benchmarks.scoring import claims, savings, small_images, whole_images
+from benchmarks.scoring import claims, plain, savings, small_images, whole_images
+from benchmarks.scoring.__main__ import compared
 from benchmarks.scoring.cells import Cell, Startup
-from benchmarks.scoring.data import bands
+from benchmarks.scoring.data import MANY, Images, Nets, bands
 from benchmarks.scoring.jobs import scoring, started
+from benchmarks.scoring.plain import PROCESSES
 from benchmarks.scoring.prefixes import Prefixes, looks
 from benchmarks.scoring.processes import Watch
 from benchmarks.scoring.rows import differences
 from benchmarks.scoring.ways import Cost
+from benchmarks.scoring.whole_grid import WholeGrid
 from pipelines.errors import ImageError
 from pipelines.storage.images import decode
 from pipelines.storage.layouts import ImageRef
@@ -189,10 +194,60 @@ def test_goals_are_told_beside_what_was_measured() -> None:
 def test_the_networks_are_told_from_what_is_spent_around_them() -> None:
     of_ways = {claims.OURS: 0.375, claims.CATALOG: 0.25, claims.WHOLE: 2.125}
     rows = [{"side": 8192, "way": way, "latency ms": 20, "CPU s/image": cpu_s} for way, cpu_s in of_ways.items()]
-    assert list(claims.without_networks(rows, 8192, network_cpu_s=0.125).values()) == [8.0]
+    assert list(claims.without_networks(rows, 8192, network_cpu_s=0.125, one_by_one_cpu_s=0.125).values()) == [8.0]
     (found,) = claims.where_time_goes(rows, network_cpu_s=0.125, reading_cpu_s=0.0625)
     parts = {"networks": 0.125, "opening": 0.125, "reading patches": 0.0625, "rest": 0.0625}
     assert found == {"side": 8192, **parts, "all": 0.375}
+
+
+def test_other_nets_have_a_ratio_of_their_own() -> None:
+    of_ways = {claims.OURS: 1.0, claims.WHOLE: 2.0, "ours, x": 0.5, "ours, catalog, x": 0.25, "whole image, x": 2.0}
+    rows = [{"side": 8192, "way": way, "latency ms": 20, "CPU s/image": cpu_s} for way, cpu_s in of_ways.items()]
+    assert list(claims.of_light_nets(rows, 8192, ", x").values()) == [4.0, 8.0]
+
+
+class Counted:
+    """Says how many images it was given at a time."""
+
+    def __call__(self, images: list[str]) -> dict[str, list[float]]:
+        return {image: [float(len(images))] for image in images}
+
+
+def test_plain_processes_share_images_and_do_not_count_their_first() -> None:
+    images = [str(i) for i in range(4 * PROCESSES)]
+    spent = plain.score(Counted, images)
+    assert spent.probabilities == {image: [3.0] for image in images[PROCESSES:]}
+    assert spent.worker_mb > 50
+
+
+def test_a_plain_process_that_dies_is_told() -> None:
+    with pytest.raises(RuntimeError, match="a process has ended with 3"):
+        plain.score(partial(os._exit, 3), ["a"])
+
+
+def test_a_whole_grid_reads_its_rows_and_no_other_image_s(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.tif", "b.tif")]
+    for path in paths:
+        write_pyramid(iter([np.zeros((600, 600, 3), np.uint8)]), (600, 600), path)
+    grid = WholeGrid(600, rows=2)
+    assert grid([ImageRef(str(paths[0]), 600, 600)]) == {}
+    first = grid.reader.stats.tiles
+    assert first
+    grid([ImageRef(str(paths[1]), 600, 600)])
+    assert grid.reader.stats.tiles == 2 * first
+
+
+def test_what_says_other_things_of_the_same_pixels_is_refused() -> None:
+    nets, images = Nets("", "m", (8, 8)), Images(8, 1.0, {MANY: 1})
+
+    def cell(name: str, probability: float, of: Nets = nets) -> Cell:
+        way = SimpleNamespace(name=name, nets=of)
+        return Cell(way, images, 0.0, None, 1, said={"a": [probability], name: [0.0]} if probability else {})
+
+    good = [cell("ours", 0.5), cell("whole", 0.5001), cell("grid", 0.0), cell("light", 0.9, Nets("x", "l", (8, 8)))]
+    assert compared(good)["probabilities_differ_by"] == pytest.approx(1e-4)
+    with pytest.raises(RuntimeError, match="others"):
+        compared([*good, cell("other", 0.6)])
 
 
 def test_cpu_of_a_session_counts_children_and_what_has_ended() -> None:

@@ -7,7 +7,6 @@ import signal
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,16 @@ import pyarrow.dataset as pads
 import pytest
 import ray
 from PIL import Image
+from ray import cloudpickle
 
-from pipelines.catalog import build
+from pipelines.catalog import describe
 from pipelines.catalog.build import MARKER, build_catalog, read_catalog
-from pipelines.catalog.describe import describe, lost
+from pipelines.catalog.opened import open_image
 from pipelines.catalog.schema import MANIFEST_NAME, SCHEMA, Entry, Manifest
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
-from pipelines.lost import LOST, MAX_RETRIES, surviving
+from pipelines.lost import LOST, MAX_RETRIES
 from pipelines.storage import images as images_
 from pipelines.storage import objects, ranges
 from pipelines.storage.patches import ImageRef, PatchReader
@@ -194,17 +194,18 @@ def test_an_image_that_kills_its_process_is_alone_unreadable(
     write_images(tmp_path / "in", *names)
     deaths.mkdir()
 
-    def deadly(entries: pa.Table, **options: object) -> pa.Table:
-        if "3.png" in entries["image_id"].to_pylist():
+    def deadly(uri: str, *rest: object) -> object:
+        if uri.endswith("/3.png"):
             (deaths / uuid.uuid4().hex).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return describe(entries, **options)
+        return open_image(uri, *rest)
 
-    def described(entries: pa.Table, **options: object) -> pa.Table:
-        return surviving(partial(deadly, **options), entries, lost)
-
-    monkeypatch.setattr(build, "described", described)
-    build_catalog(LabelsCsv(f"{tmp_path}/in"), f"{tmp_path}/out", view_size=VIEW)
+    monkeypatch.setattr(describe, "open_image", deadly)
+    cloudpickle.register_pickle_by_value(describe)  # so that the change is there in other processes too
+    try:
+        build_catalog(LabelsCsv(f"{tmp_path}/in"), f"{tmp_path}/out", view_size=VIEW)
+    finally:
+        cloudpickle.unregister_pickle_by_value(describe)
     rows = parquet(f"{tmp_path}/out").sort_by("image_id").to_pylist()
     assert {row["image_id"] for row in rows} == set(names)
     assert {row["image_id"]: row["reason"] for row in rows if row["status"] != "ok"} == {"3.png": LOST}

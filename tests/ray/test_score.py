@@ -25,7 +25,7 @@ from pipelines.scoring.inputs import list_images
 from pipelines.scoring.names import safe_name
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.schema import ATTENTION, SCORES
-from pipelines.scoring.score import ScoringError, score
+from pipelines.scoring.score import ScoringError, refuse_failures, score
 from pipelines.scoring.stream import FEW_CPUS, HELPERS, Sizes
 from pipelines.storage import objects
 from tests.ray.conftest import TOY
@@ -106,7 +106,7 @@ def test_too_many_failures_are_an_error_but_all_rows_are_there(ray_local: None, 
     fill(str(tmp_path / "images"))
     options = ScoreOptions(model=model, images=str(tmp_path / "images"), out=str(tmp_path / "out"), max_failed=0.39)
     with pytest.raises(ScoringError, match="of 10 images failed 1 empty, 1 not_an_image, 1 too_large, 1 truncated"):
-        score(options)
+        refuse_failures(score(options), options)
     assert len(rows_of(options.out)) == 10
 
 

@@ -54,7 +54,7 @@ def test_the_least_certain_images_have_one(tmp_path: Path, caplog: pytest.LogCap
     rows = [*scored_.rows(), scored("sure", (0.0, 1.0)), failed("bad", "missing", "gone")]
     out = write_scores(scored_.out, rows)
     names = {"a": "a", "folder/b é": "folder/b é", "../c": "%2E%2E/c", "d": "d"}
-    written = write_overlays(out, scored_.run, 3, catalog=None)
+    written = write_overlays(out, load(scored_.run)[0], 3, catalog=None)
     assert written == [objects.join(out, "overlays", f"{names[name]}.png") for name in scored_.by_margin()[:3]]
     for uri in written:
         assert np.ptp(np.asarray(Image.open(uri))) == 255
@@ -69,7 +69,7 @@ def test_an_image_that_is_gone_or_another_is_left_out_and_named(
     Path(scored_.uris[0]).unlink()
     Image.new("RGB", (64, 48)).save(scored_.uris[3])
     with caplog.at_level(logging.WARNING):
-        written = write_overlays(out, scored_.run, 10, catalog=None)
+        written = write_overlays(out, load(scored_.run)[0], 10, catalog=None)
     assert len(written) == 2
     assert sorted(record.getMessage().split(":")[0] for record in caplog.records) == [
         "there is no overlay of a",
@@ -86,6 +86,6 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path, s3: str) -> None:
     local = Path(write_scores(scored_.out, scored_.rows()))
     for path in local.rglob("*.*"):
         objects.upload(path, objects.join(s3, "out", path.relative_to(local).as_posix()))
-    written = write_overlays(objects.join(s3, "out"), scored_.run, 2, catalog=None)
+    written = write_overlays(objects.join(s3, "out"), load(scored_.run)[0], 2, catalog=None)
     assert len(written) == 2
     assert all(Image.open(io.BytesIO(objects.read_bytes(uri))).format == "PNG" for uri in written)
