@@ -32,6 +32,7 @@ def score(prefix: str, model: str, side: int) -> dict[str, list[float]]:
     images = ray.data.read_images(path, filesystem=filesystem, mode="RGB", include_paths=True)
     batch = max(1, min(BATCH, BATCH_BYTES // (3 * side**2)))
     said = images.map_batches(
-        Classify, fn_constructor_kwargs={"model": model}, batch_size=batch, compute=ActorPoolStrategy(size=PROCESSES)
-    )
+        Classify, fn_constructor_kwargs={"model": model}, batch_size=batch,
+        compute=ActorPoolStrategy(size=PROCESSES), num_cpus=0.5,  # the other half of the cores is for reading
+    )  # fmt: skip
     return {row["image_id"]: list(row["probabilities"]) for row in said.iter_rows()}

@@ -22,6 +22,7 @@ from pipelines.scoring.model import Scorer
 from pipelines.scoring.options import ScoreOptions
 from pipelines.scoring.overlays import write_overlays
 from pipelines.scoring.parts import Parts
+from pipelines.scoring.patience import patiently
 from pipelines.scoring.progress import Progress
 from pipelines.scoring.schema import SIDECAR
 from pipelines.scoring.stages.block import BLANK, give_up, result
@@ -57,9 +58,7 @@ def score(options: ScoreOptions) -> dict[str, Any]:
     progress = Progress(len(inputs.listing), len(todo))
     if len(todo):
         _stream(options, scorer, inputs, todo, store, progress)
-    _check_rows(options.out, store, len(inputs.listing))
-    summary = summary_of(store.scores(), scorer, progress)
-    objects.write_bytes(objects.join(options.out, "summary.json"), json.dumps(summary, indent=2).encode())
+    summary = patiently(lambda: _summed(options.out, store, len(inputs.listing), scorer, progress), options.out)
     if options.overlays:
         write_overlays(options.out, scorer.load(), options.overlays, catalog=inputs.catalog)
     return summary
@@ -118,6 +117,14 @@ def _refuse_others(options: ScoreOptions) -> None:
         raise CatalogError(uri, reason, "Choose another --out, or remove this one.") from error
     if others:
         raise CatalogError(options.out, f"it holds scores of {'; '.join(others)}", "Choose another --out.")
+
+
+def _summed(out: str, store: ScoreStore, images: int, scorer: Scorer, progress: Progress) -> dict[str, Any]:
+    """What all rows say together, written; ScoringError unless every image has one."""
+    _check_rows(out, store, images)
+    summary = summary_of(store.scores(), scorer, progress)
+    objects.write_bytes(objects.join(out, "summary.json"), json.dumps(summary, indent=2).encode())
+    return summary
 
 
 def _check_rows(out: str, store: ScoreStore, images: int) -> None:
