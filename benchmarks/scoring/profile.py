@@ -1,7 +1,7 @@
 """Where the CPU time of a scoring job goes: which processes take it, and which functions of the stages.
 
     python -m benchmarks.scoring.profile
-    python -m benchmarks.scoring.profile --side 1500 --catalog
+    python -m benchmarks.scoring.profile --side 1500 --catalog --n-images 800
 
 py-spy, of the extra `bench`, looks at the processes of the stages in the middle of a job (which takes the right to
 trace processes: on Linux as root, or where kernel.yama.ptrace_scope is 0). What native code does is told by the Python
@@ -49,7 +49,7 @@ class Options:
 
     side: int = 8_192
     """Of the square images, pixels."""
-    n_images: int = 400 * PROCESSES
+    n_images: int = 200 * PROCESSES
     """That are scored: enough to last."""
     catalog: bool = False
     """By a catalog; without it each image is opened on the way."""

@@ -16,6 +16,7 @@ from pipelines.catalog.schema import Entry
 from pipelines.scoring import check as module
 from pipelines.scoring.check import CHECKS, FINDINGS, MIN_ROWS, Checked, check
 from pipelines.storage import images, objects
+from pipelines.storage.headers import Header, read_header
 
 PATCH, VIEW = 50, (20, 30)
 
@@ -153,13 +154,25 @@ def test_what_cannot_be_scored(tmp_path: Path) -> None:
         assert (row["height"], row["n_bytes"], row["findings"], row["layout"]) == (0, 0, [], "")
 
 
-def test_no_memory_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: object) -> None:
-        raise MemoryError("100 GB")
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (MemoryError("9 GB"), "too_large", "out of memory: 9 GB"),
+        (ZeroDivisionError("a header of no size"), "unreadable", "ZeroDivisionError: a header of no size"),
+    ],
+)
+def test_what_no_reader_refuses_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str, reason: str
+) -> None:
+    def read(uri: str, *_: object) -> Header:
+        if uri == "bad.png":
+            raise error
+        return read_header(uri, *_)
 
+    (tmp_path / "good.png").write_bytes(encoded("PNG", 60, 90))
     monkeypatch.setattr(module, "read_header", read)
-    row = row_of(f"{tmp_path}/x.jpg")
-    assert (row["status"], row["reason"]) == ("too_large", "out of memory: 100 GB")
+    bad, good = block_of("bad.png", str(tmp_path / "good.png")).to_pylist()
+    assert (bad["status"], bad["reason"], good["status"]) == (status, reason, "ok")
 
 
 def test_a_table_has_each_code_once_with_its_remedy(tmp_path: Path) -> None:
