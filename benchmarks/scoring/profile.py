@@ -1,7 +1,7 @@
 """Where the CPU time of a scoring job goes: which processes take it, and which functions of the stages.
 
     python -m benchmarks.scoring.profile
-    python -m benchmarks.scoring.profile --side 1500 --catalog --n-images 800
+    python -m benchmarks.scoring.profile --side 1500 --catalog --n-images 1600
 
 py-spy, of the extra `bench`, looks at the processes of the stages in the middle of a job (which takes the right to
 trace processes: on Linux as root, or where kernel.yama.ptrace_scope is 0). What native code does is told by the Python
@@ -40,6 +40,7 @@ SETTLED_S = 5.0  # after all stages are there
 SHOWN = 0.01  # of all CPU: functions that take less are summed up
 WAITING = ("Condition.wait", "_worker", "EpollSelector.select", "Worker.main_loop")
 """Functions whose threads may look as if they ran, and do not."""
+NATIVE = "threads without Python, of requests"
 Rows = list[dict[str, Any]]
 
 
@@ -142,7 +143,7 @@ def _functions(process: Process, seconds: int, folder: Path) -> Counter[str]:
         stack, _, count = line.rpartition(" ")
         function = stack.rsplit(";", 1)[-1]
         if not function.startswith(tuple(f"{name} (" for name in WAITING)):
-            found[function] += int(count)
+            found[function or NATIVE] += int(count)
     return found
 
 
