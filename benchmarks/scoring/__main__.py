@@ -78,17 +78,17 @@ def cells_of(bench: Bench, sizes: Sizes, rounds: int) -> tuple[list[Cell], list[
     grid = Grid(bench.storage, bench.nets, bench.catalogs, sizes.grid_rows)
     middle = bench.pyramids[1]
     by_ray: list[tuple[Way, Images, float]] = []
-    plain: list[tuple[Way, Images, float]] = []
+    by_processes: list[tuple[Way, Images, float]] = []
     for ms in sizes.latencies_ms:
         by_ray += [(way, images, ms) for images in bench.pyramids for way in ours]
         by_ray += [(of_ray, images, ms) for images in bench.jpegs]
         by_ray += [(way, middle, ms) for way in light]
         for kind in (bench.pyramids, bench.jpegs):
             whole = [Whole(bench.storage, bench.nets, at_most) for at_most in sizes.whole]
-            plain += [(way, images, ms) for way, images in zip(whole, kind, strict=True)]
-        plain += [(grid, images, ms) for images in bench.pyramids]
-        plain += [(Whole(bench.storage, bench.light, sizes.whole[1]), middle, ms)]
-    rows = [Cell(way, images, ms, bench.storage, rounds if ms else 1) for way, images, ms in (*by_ray, *plain)]
+            by_processes += [(way, images, ms) for way, images in zip(whole, kind, strict=True)]
+        by_processes += [(grid, images, ms) for images in bench.pyramids]
+        by_processes += [(Whole(bench.storage, bench.light, sizes.whole[1]), middle, ms)]
+    rows = [Cell(way, images, ms, bench.storage, rounds if ms else 1) for way, images, ms in (*by_ray, *by_processes)]
     startups: dict[str, Startup] = {}
     for cell in rows[: len(by_ray)]:
         if cell.way.name not in startups:
