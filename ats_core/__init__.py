@@ -13,6 +13,8 @@ The flow, one module a stage:
     models/      propose -> (read) -> forward, the same two phases for attention sampling and for every baseline
     losses       cross-entropy - lambda entropy
     step         one update of a model
+    heap         what a process on a CPU frees, it keeps
+    passes       how many images at once without gradient
     precision    what runs in bfloat16, and what never does
     recipes      the paper's tasks as plain dataclasses
     bundle       a model as config.json + model.safetensors

@@ -4,7 +4,7 @@ Equal norms make the attention itself the proposal of least variance (paper, eq.
 [M, C, P, P] to features [M, D] and names D as `n_features`. Shape suffixes: M patches, C channels, P side, D features.
 """
 
-import math
+from functools import partial
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ats_core.backbones import RESNET8, ResNet
 from ats_core.errors import GeometryError
+from ats_core.passes import in_passes
 from ats_core.precision import raised
 
 
@@ -97,10 +98,6 @@ def _require_side(patch_size: int, least: int) -> None:
 FEATURE_NETWORKS = {"resnet8": ResNet8, "lenet": LeNet, "nucleus": NucleusNet}
 
 
-PIXELS_A_PASS = 2**20
-"""Of patches in a pass without gradient: 32 channels of them are 134 MB."""
-
-
 def features_of_patches(
     network: FeatureNetwork, patches_BNCPP: Float[Tensor, "B N C P P"], chunk: int | None = None
 ) -> Float[Tensor, "B N D"]:
@@ -108,23 +105,21 @@ def features_of_patches(
 
     With a chunk, what a pass would hold for its gradient is computed again when that is wanted, from the same random
     numbers, so memory does not grow with N; without, a pass of all is the plain method. Where no gradient is wanted
-    nothing is held, and passes are of `PIXELS_A_PASS` at most. Batch norm in training normalises over a pass, and its
+    nothing is held, and passes are as large as is fast. Batch norm in training normalises over a pass, and its
     running statistics move once a pass.
     """
     patches_MCPP = patches_BNCPP.flatten(0, 1)
     if not torch.is_grad_enabled():
-        chunk = chunk or max(1, PIXELS_A_PASS // math.prod(patches_MCPP.shape[-2:]))
-    if chunk is None:
+        features_MD = in_passes(network, patches_MCPP, chunk)
+    elif chunk is None:
         features_MD = network(patches_MCPP)
     else:
-        features_MD = torch.cat([_recomputed(network, some_MCPP) for some_MCPP in torch.split(patches_MCPP, chunk)])
+        features_MD = in_passes(partial(_recomputed, network), patches_MCPP, chunk)
     return torch.unflatten(raised(features_MD), 0, patches_BNCPP.shape[:2])
 
 
 def _recomputed(network: FeatureNetwork, patches_MCPP: Float[Tensor, "M C P P"]) -> Float[Tensor, "M D"]:
     """A pass that keeps its input alone; it runs again on copies of the buffers, so that statistics move only once."""
-    if not torch.is_grad_enabled():
-        return network(patches_MCPP)
     module = cast(nn.Module, network)
     buffers = dict(module.named_buffers())
     features_MD: Tensor = checkpoint(lambda x: functional_call(module, buffers, x), patches_MCPP, use_reentrant=False)

@@ -13,6 +13,7 @@ from ats_core.expectation import expectation, standard_error
 from ats_core.features import FeatureNetwork, features_of_patches
 from ats_core.models.classifier import unit_classifier
 from ats_core.models.protocol import Output
+from ats_core.passes import in_passes
 from ats_core.pixels import Standardise
 from ats_core.precision import full_precision
 from ats_core.sampling import Draw, Randomness, Sampling, all_cells, draw, top_cells
@@ -48,7 +49,9 @@ class AttentionSampling(nn.Module):
 
     def attend(self, views: Float[Tensor, "B C h w"]) -> Float[Tensor, "B K"]:
         """The attention over all cells."""
-        return smoothed_softmax(self.attention(views), self.smoothing)
+        whole = self.training or torch.is_grad_enabled()
+        logits_BK = self.attention(views) if whole else in_passes(self.attention, views)
+        return smoothed_softmax(logits_BK, self.smoothing)
 
     @torch.no_grad()
     def propose(

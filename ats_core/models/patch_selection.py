@@ -62,7 +62,7 @@ class PatchSelection(WholeGrid):
         features, standardise, view_size, patch_size, grid: as of `WholeGrid`.
         n_classes: C.
         n_patches: M.
-        chunk: patches a pass of the selection; None for passes of `PIXELS_A_PASS`.
+        chunk: patches a pass of the selection; None for passes as large as is fast.
     """
 
     def __init__(

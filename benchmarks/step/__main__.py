@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
+from ats_core.heap import keep_freed_memory
 from ats_core.precision import has_bfloat16
 from benchmarks.record import RESULTS, progress, record, rounded, table
-from benchmarks.step import claims, costs, memory, phases, roofline, variants
+from benchmarks.step import claims, costs, heap, memory, phases, roofline, variants
 from benchmarks.step.cases import TASKS, Task
 from benchmarks.step.costs import Rows
 from benchmarks.step.timing import SMOKE, Effort
@@ -71,17 +72,20 @@ def main(options: Options) -> None:
     device, effort = options.device, SMOKE if options.smoke else Effort()
     if device.type == "cpu":
         torch.set_num_threads(1)
+        keep_freed_memory()
     sized = {name: TASKS[name].smoke() if options.smoke else TASKS[name] for name in options.tasks}
     tasks = {name: replace(task, bfloat16=options.bfloat16) for name, task in sized.items()}
     peaks = roofline.peaks(device, side=256 if options.smoke else 2048)
     of_tasks = {name: task_rows(task, options, effort) for name, task in tasks.items()}
     parts, ways = of_sampling(tasks, of_tasks, peaks, options, effort)
+    heaps = of_heap(tasks, of_tasks, effort) if device.type == "cpu" else []
     result = claims.of_costs(of_tasks, "CPU ms" if device.type == "cpu" else "ms") | claims.of_phases(parts)
     peak_gflops = peaks.gflops(device, options.bfloat16)
     result |= {"peak_gflops": peak_gflops, "peak_bf16_gflops": peaks.bf16, "peak_gb_per_s": peaks.gb_per_s}
     result = {"precision": "bfloat16" if options.bfloat16 else "float32", **rounded(result)}
     tables = {f"{tasks[name].title}: a training step a sample": rows for name, rows in of_tasks.items()}
     tables |= {f"Where the time goes, a sample; peaks: {peaks.source}": parts, "Ways to run a step, a sample": ways}
+    tables |= {"Freed memory kept, or given back to the kernel, a sample": heaps}
     for title, rows in {**tables, "Goals": claims.beside_goals(result)}.items():
         if rows:
             print(f"{title}\n{table(rows)}\n")
@@ -108,8 +112,7 @@ def of_sampling(
     device = options.device
     for name, task in tasks.items():
         case = task.sampling(task.main)
-        batches = [row["batch"] for row in of_tasks[name] if row["model"] == case.method]
-        for batch, home in costs.settings(*(batches or [1]), device):
+        for batch, home in costs.settings(_batch(of_tasks[name], case.method), device):
             which = {"task": name, "model": case.method, "batch": batch, "images in": costs.place(home)}
             sample = costs.trainer(case, batch, device, home)
             parts += [which | row for row in phases.rows(sample, peaks, effort, f"{task.title}, phases")]
@@ -117,6 +120,20 @@ def of_sampling(
             rows = variants.rows(case, batch, device, home, changes, effort, f"{task.title}, variants")
             ways += [which | row for row in rows]
     return parts, ways
+
+
+def of_heap(tasks: dict[str, Task], of_tasks: dict[str, Rows], effort: Effort) -> Rows:
+    """Attention sampling and the largest CNN of each task, at the batch that saturates."""
+    found: Rows = []
+    for kind in (lambda task: task.sampling(task.main), lambda task: task.cnn(task.scales[-1])):
+        cases = {name: kind(task) for name, task in tasks.items()}
+        batches = {name: _batch(of_tasks[name], case.method) for name, case in cases.items()}
+        found += heap.rows(cases, batches, effort)
+    return found
+
+
+def _batch(rows: Rows, method: str) -> int:
+    return next((row["batch"] for row in rows if row["model"] == method), 1)
 
 
 def keep(result: dict[str, str | float | None], rows: Rows, options: Options) -> None:

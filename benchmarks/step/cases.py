@@ -48,8 +48,7 @@ class Task:
         for n in self.uniform:
             yield self._case(f"U-{n}", model="uniform", n_patches=n)
         for scale in self.scales:
-            height, width = (round(scale * side) for side in self.image_size)
-            yield self._case(f"CNN {scale:g}", model="cnn", view_size=(height, width))
+            yield self.cnn(scale)
         yield self._case("Deep MIL", model="deep_mil")
         yield self._case("Deep MIL, chunks", model="deep_mil", chunk=CHUNK_PIXELS // self.recipe.patch_size**2)
         for n in self.drawn:
@@ -59,6 +58,11 @@ class Task:
     def sampling(self, n: int) -> Case:
         """Attention sampling of `n` patches."""
         return self._case(f"ATS-{n}", model="ats", n_patches=n)
+
+    def cnn(self, scale: float) -> Case:
+        """The CNN on all pixels of an image at a scale."""
+        height, width = (round(scale * side) for side in self.image_size)
+        return self._case(f"CNN {scale:g}", model="cnn", view_size=(height, width))
 
     def smoke(self) -> "Task":
         """The same on a small image, with few rows."""

@@ -11,6 +11,7 @@ from statistics import median
 
 import torch
 
+from ats_core.heap import keep_freed_memory
 from benchmarks.step.cases import Case
 from benchmarks.step.timing import fits
 from benchmarks.step.trainer import CPU, Pixels, Trainer
@@ -55,6 +56,7 @@ def _allocated_mb(case: Case, device: torch.device) -> float:
 def _resident_mb(case: Case) -> float:
     """Growth of this process, which has done nothing yet."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     small = _small(case)
     _train(small, Pixels(small, 2, distinct=2), CPU)  # pages of libraries, and what these make once
     pixels = Pixels(case, 1, distinct=1)

@@ -14,6 +14,7 @@ from torch import Generator, distributed, nn
 from torch.optim import Adam
 
 from ats_core import bundle
+from ats_core.heap import keep_freed_memory
 from ats_core.losses import inverse_prior_weights
 from ats_core.models import Model
 from ats_core.precision import has_bfloat16
@@ -81,7 +82,9 @@ class Worker:
         torch.manual_seed(config.seed)
         model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
         self.device = torch.device("cpu") if config.on_cpu else get_device()
-        if self.device.type == "cuda" and self.n_workers > 1:
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        elif self.device.type == "cuda" and self.n_workers > 1:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.trained = prepare_model(model, move_to_device=self.device)
         self.model: Model = getattr(self.trained, "module", self.trained)

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch.optim import Adam
 
+from ats_core.heap import keep_freed_memory
 from ats_core.models import Model
 from ats_core.recipes import Recipe
 from ats_core.step import train_step
@@ -68,6 +69,8 @@ def seconds_per_update(recipe: Recipe, threads: int = 1, *, on_cpu: bool) -> flo
     Reading, evaluation and the start are not in it. A batch too large to try is tried in part, and scaled.
     """
     device = torch.device("cuda" if torch.cuda.is_available() and not on_cpu else "cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     model = recipe.build().to(device, memory_format=torch.channels_last).train()
     height, width = recipe.view_size
     pixels = height * width + recipe.n_patches * recipe.patch_size**2

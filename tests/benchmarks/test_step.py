@@ -48,7 +48,7 @@ runpy.run_module("benchmarks.step", run_name="__main__", alter_sys=True)
     assert {"commit", "machine", "command"} <= kept.keys()
     assert kept["precision"] == ("bfloat16" if has_bfloat16(CPU) else "float32")
     tables = {row["table"] for row in kept["rows"]}
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert all(title in run.stdout for title in tables)
 
 

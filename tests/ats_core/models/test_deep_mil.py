@@ -160,7 +160,7 @@ def test_a_plain_pass_is_one_and_without_gradient_it_is_cut(monkeypatch: pytest.
     drawn = model.propose(see(model, images))
     whole = classify(model, images, drawn).logits
     assert sizes == [18]
-    monkeypatch.setattr("ats_core.features.PIXELS_A_PASS", 5 * model.patch_size**2)
+    monkeypatch.setattr("ats_core.passes.ON_CPU", 5 * model.patch_size**2)
     with torch.no_grad():
         cut = classify(model, images, drawn).logits
     assert sizes[1:] == [5, 5, 5, 3]
