@@ -9,7 +9,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from ats_core.attention import ATTENTION_NETWORKS
+from ats_core.anomaly import AnomalyAttention
+from ats_core.attention import ATTENTION_NETWORKS, AttentionNetwork
 from ats_core.backbones import BACKBONES
 from ats_core.errors import RecipeError
 from ats_core.features import FEATURE_NETWORKS, FeatureNetwork
@@ -65,9 +66,13 @@ class Recipe:
     chunk: int | None = None
     """Patches a pass where all are read, each computed twice for less memory; None keeps all in one pass."""
     estimator: str = "unordered"
+    anomaly: float = 0.0
+    """Power of the anomaly of a cell's colours that the attention starts from (`AnomalyAttention`); 0 starts evenly."""
     smoothing: float = 1e-4
     """Share of the attention that is spread evenly over all cells."""
     entropy_weight: float = 0.01
+    warm_up: int = 0
+    """Epochs before the first in which the features learn to tell patches apart, without labels (`Contrast`)."""
     epochs: int = 100
     batch_size: int = 32
     lr: float = 1e-3
@@ -254,7 +259,7 @@ def network(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Ca
 
 def _sampling(recipe: Recipe, kind: type[AttentionSampling]) -> AttentionSampling:
     return kind(
-        network(recipe.attention, ATTENTION_NETWORKS, "attention network")(channels=recipe.channels),
+        _attention(recipe),
         _features(recipe),
         Standardise(recipe.mean, recipe.std),
         n_classes=len(recipe.classes),
@@ -264,6 +269,12 @@ def _sampling(recipe: Recipe, kind: type[AttentionSampling]) -> AttentionSamplin
         estimator=recipe.estimator,
         smoothing=recipe.smoothing,
     )
+
+
+def _attention(recipe: Recipe) -> AttentionNetwork:
+    build = network(recipe.attention, ATTENTION_NETWORKS, "attention network")
+    learned = cast(AttentionNetwork, build(channels=recipe.channels))
+    return AnomalyAttention(learned, recipe.anomaly) if recipe.anomaly else learned
 
 
 def _deep_mil(recipe: Recipe) -> DeepMIL:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from benchmarks.paper import colon, figures, mnist
+from benchmarks.paper import colon, figures, gtsdb, mnist
 from benchmarks.paper.hardest import hardest
 from benchmarks.paper.sampling import tested
 from benchmarks.paper.trials import Trial, by_row, finished, share
@@ -25,7 +25,15 @@ from pipelines.report.curves import X
 from pipelines.training.machine import usable_cores
 
 Experiment = Literal[
-    "colon", "colon-sampling", "colon-estimators", "colon-entropy", "colon-below", "mnist", "mnist-estimators"
+    "colon",
+    "colon-sampling",
+    "colon-estimators",
+    "colon-entropy",
+    "colon-below",
+    "mnist",
+    "mnist-estimators",
+    "mnist-anomaly",
+    "gtsdb-levers",
 ]
 MEASURES = {
     "test error": "test_error",
@@ -46,7 +54,7 @@ class Options:
     experiment: tyro.conf.Positional[Experiment]
     """Tables and figures of one kind; `colon-sampling` trains nothing, it tests the models of `colon` again."""
     images: str
-    """The data set: CRCHistoPhenotypes, or MNIST's four IDX files."""
+    """The data set: CRCHistoPhenotypes, MNIST's four IDX files, or the frames of GTSDB."""
     out: str = "runs/paper"
     """Local folder of catalogs and runs; a run that is finished there is not run again."""
     runs: int = 5
@@ -76,6 +84,8 @@ def trials_of(options: Options) -> list[Trial]:
         "colon-below": colon.below,
         "mnist": partial(mnist.patches, scale=scale),
         "mnist-estimators": partial(mnist.estimators, scale=scale),
+        "mnist-anomaly": partial(mnist.anomaly, scale=scale),
+        "gtsdb-levers": gtsdb.levers,
     }
     trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
     return [trial for trial in trials if not options.rows or trial.row in options.rows]
@@ -112,8 +122,8 @@ def _text(values: Sequence[float]) -> str:
 def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
     """The figures of an experiment, from the runs that are finished."""
     name, runs = f"paper_{experiment.replace('-', '_')}", figures.finished(trials)
-    if experiment == "mnist" or experiment.endswith("estimators"):
-        x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same by every estimator
+    if experiment.startswith("mnist") or experiment in ("colon-estimators", "gtsdb-levers"):
+        x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same in every row
         print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x=x))
     if experiment == "mnist" and "ATS-10" in dict(runs):
         print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))

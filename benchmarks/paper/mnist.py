@@ -39,6 +39,10 @@ ESTIMATORS: Mapping[str, Mapping[str, Any]] = {
     for name in ("unordered", "sequential", "iid", "released")
 }
 
+ANOMALY: Mapping[str, Mapping[str, Any]] = {
+    f"anomaly {power:g}": {"anomaly": power, "n_patches": 10} for power in (0.0, 1.0, 2.0)
+}
+
 
 def patches(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
     """Figure 2: more patches, less error; and the CNN on all pixels, but not at the paper's size: 40 GB of views."""
@@ -48,6 +52,11 @@ def patches(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
 def estimators(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
     """The same training by each estimator, with the paper's weight of the entropy and without any."""
     return _trials(ESTIMATORS, digits, out, runs, scale)
+
+
+def anomaly(digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:
+    """How long attention takes to find the digits from an even start, and from what is rare."""
+    return _trials(ANOMALY, digits, out, runs, scale)
 
 
 def _trials(rows: Mapping[str, Mapping[str, Any]], digits: str, out: str, runs: int, scale: Scale) -> list[Trial]:

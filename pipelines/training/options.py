@@ -13,7 +13,10 @@ from pipelines.storage.patches import ImagesIn, OnError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-OF_RECIPE = ("model", "n_patches", "patch_size", "estimator", "epochs", "batch_size", "lr", "entropy_weight", "chunk")
+OF_RECIPE = (
+    *("model", "n_patches", "patch_size", "estimator", "anomaly", "chunk"),
+    *("warm_up", "epochs", "batch_size", "lr", "entropy_weight"),
+)
 """Options that replace the recipe's setting of that name."""
 
 
@@ -42,6 +45,10 @@ class TrainOptions:
     """Side of a patch, in pixels of the full image; the task's own when not given."""
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
+    anomaly: float | None = None
+    """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 2 for small things."""
+    warm_up: int | None = None
+    """Of `ats`: epochs before the first in which features learn, without labels, to tell patches apart; try 20."""
     epochs: int | None = None
     """Passes over the training split."""
     batch_size: int | None = None
@@ -79,7 +86,9 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have; relative paths become absolute, since workers run in folders of their own."""
-        least = {"num_workers": 0, "epochs": 1, "n_patches": 1, "patch_size": 1, "batch_size": 1, "chunk": 1}
+        least = {"num_workers": 0, "anomaly": 0, "warm_up": 0} | dict.fromkeys(
+            ("epochs", "n_patches", "patch_size", "batch_size", "chunk"), 1
+        )
         for name, smallest in least.items():
             if (number := getattr(self, name)) is not None and number < smallest:
                 remedy = f"Check --{name.replace('_', '-')}."
@@ -96,7 +105,8 @@ class TrainOptions:
         """The task's recipe with what the user has set."""
         given = {name: value for name in OF_RECIPE if (value := getattr(self, name)) is not None}
         if self.model != "ats":
-            given = {"entropy_weight": 0.0} | given  # it keeps draws exploring, and they do not draw by attention
+            # The first keeps draws exploring, and they do not draw by attention; on which the others build.
+            given = {"entropy_weight": 0.0} | given | {"anomaly": 0.0, "warm_up": 0}
         if self.model == "deep_mil":
             given |= {"n_patches": prod(recipe.mil_grid), "gated": self.gated}
         elif self.model == "cnn":

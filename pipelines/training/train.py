@@ -37,6 +37,7 @@ from pipelines.training.options import OF_RECIPE, TrainOptions
 from pipelines.training.run_directory import RunDirectory
 
 SMOKE_IMAGES = 16
+NEW_SETTINGS = ("anomaly", "warm_up")  # of recipes; where they are not used, runs are called as before there were any
 SHOWN = 4  # test images of which the attention is kept through the epochs
 
 
@@ -186,7 +187,8 @@ def run_name(recipe: Recipe, options: TrainOptions, catalog: str, splits: Splits
     known = {"catalog", "images", "out", "view_size", "gated", *OF_RECIPE}
     names = [field.name for field in fields(TrainOptions) if field.name not in known]
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    settings = given | {"catalog": catalog, "recipe": asdict(recipe), "splits": asdict(splits)}
+    of_recipe = {name: value for name, value in asdict(recipe).items() if value or name not in NEW_SETTINGS}
+    settings = given | {"catalog": catalog, "recipe": of_recipe, "splits": asdict(splits)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return f"{recipe.task}-{recipe.model}-{recipe.n_patches}-seed{options.seed}-{digest}"
 

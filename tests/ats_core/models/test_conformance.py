@@ -25,6 +25,7 @@ from tests.ats_core.models.cases import (
     some_images,
 )
 
+VARIANTS = {name: {"model": name} for name in MODELS} | {"ats, anomaly 2": {"model": "ats", "anomaly": 2.0}}
 CELLS_READ = {"ats": 2, "uniform": 2, "deep_mil": 6, "ips": 6, "cnn": 0}
 
 
@@ -33,9 +34,9 @@ def small(request: pytest.FixtureRequest) -> Recipe:
     return SMALL[request.param]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=VARIANTS)
 def recipe(request: pytest.FixtureRequest, small: Recipe) -> Recipe:
-    return replace(small, model=request.param)
+    return replace(small, **VARIANTS[request.param])
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def model(recipe: Recipe) -> Model:
 
 def unseen_by_the_loss(model: Model) -> set[str]:
     """A bias that all logits of a softmax share."""
-    names = [name for name, _ in model.named_parameters() if name.startswith("attention.layers")]
+    names = [name for name, _ in model.named_parameters() if name.startswith("attention.") and ".layers." in name]
     return set(names[-1:])
 
 
