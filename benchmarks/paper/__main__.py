@@ -34,6 +34,8 @@ Experiment = Literal[
     "mnist-estimators",
     "mnist-anomaly",
     "gtsdb-levers",
+    "gtsdb-prohibitory",
+    "gtsdb-speed-limit",
 ]
 MEASURES = {
     "test error": "test_error",
@@ -86,6 +88,8 @@ def trials_of(options: Options) -> list[Trial]:
         "mnist-estimators": partial(mnist.estimators, scale=scale),
         "mnist-anomaly": partial(mnist.anomaly, scale=scale),
         "gtsdb-levers": gtsdb.levers,
+        "gtsdb-prohibitory": partial(gtsdb.models, task="prohibitory"),
+        "gtsdb-speed-limit": partial(gtsdb.models, task="speed_limit"),
     }
     trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
     return [trial for trial in trials if not options.rows or trial.row in options.rows]

@@ -6,35 +6,61 @@ Patches are small, and as many as a CPU classifies in a tenth of a second.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from ats_core.recipes import GermanSigns
 from benchmarks.paper.trials import Trial
 from pipelines.catalog.sources.gtsdb import Gtsdb
 from pipelines.training.options import TrainOptions
+from pipelines.training.train import TRAIN_TEST, Splits, fold_splits
 
+FOLDS = 5
 EPOCHS, WARM_UP = 16, 10
 RECIPE = replace(GermanSigns(), patch_size=48, n_patches=24, batch_size=16, lr=3e-3, entropy_weight=0.0, lr_drop=0.8)
 
+BOTH: Mapping[str, Any] = {"anomaly": 2.0, "warm_up": WARM_UP}
 LEVERS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
     "anomaly": {"anomaly": 2.0},
     "warm-up": {"warm_up": WARM_UP},
-    "anomaly and warm-up": {"anomaly": 2.0, "warm_up": WARM_UP},
+    "anomaly and warm-up": BOTH,
 }
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "ATS-24": BOTH,
+    "U-24": {"model": "uniform"},
+    "CNN 0.3": {"model": "cnn"},
+    "Deep MIL": {"model": "deep_mil", "patch_size": 100},
+    "IPS-24": {"model": "ips", "patch_size": 100},
+}
+"""The grid of those that read whole frames is of patches of 100, which cover them."""
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
-    """Each lever alone, and both, on the task `prohibitory`."""
-    return [_trial(row, images, out, seed, **options) for seed in range(runs) for row, options in LEVERS.items()]
+    """Each lever alone, and both, on the task `prohibitory`, train and test split of the seed."""
+    return [
+        _trial(row, Gtsdb(images=images, seed=seed), TRAIN_TEST, out, seed, **options)
+        for seed in range(runs)
+        for row, options in LEVERS.items()
+    ]
 
 
-def _trial(row: str, images: str, out: str, seed: int, **options: Any) -> Trial:
+def models(images: str, out: str, runs: int, task: Literal["prohibitory", "speed_limit"]) -> list[Trial]:
+    """Every model, all folds of a run before the next run."""
+    return [
+        _trial(row, Gtsdb(images=images, task=task, seed=seed, folds=FOLDS), fold_splits(FOLDS, fold), out, seed, **of)
+        for seed in range(runs)
+        for row, of in MODELS.items()
+        for fold in range(FOLDS)
+    ]
+
+
+def _trial(row: str, source: Gtsdb, splits: Splits, out: str, seed: int, **options: Any) -> Trial:
     return Trial(
         row=row,
-        source=Gtsdb(images=images, seed=seed),
+        source=source,
         recipe=RECIPE,
         options=TrainOptions(
             out=out, seed=seed, epochs=EPOCHS, eval_every=2, num_workers=0, images_in="memory", **options
         ),
+        splits=splits,
     )

@@ -105,8 +105,9 @@ def _task_of(catalog: str, manifest: Manifest) -> str:
 def _of_source(options: SweepOptions) -> Data:
     task = options.task or "road_scenes"
     name = SOURCE_OF[task]
-    known = {field.name for field in fields(SOURCES[name])}
-    given = {"images": options.images, "labels": options.labels, "folds": options.folds}
+    known = {field.name: field for field in fields(SOURCES[name])}
+    folds = options.folds if "folds" in known and known["folds"].default else 0  # else it has a test split by itself
+    given = {"images": options.images, "labels": options.labels, "folds": folds}
     if "n_train" in known:  # generated: beside the runs
         given["images"] = options.images or objects.join(options.out, "images", task + "-smoke" * options.smoke)
         given |= dict.fromkeys(("n_train", "n_test"), FEW if options.smoke else None)
@@ -114,8 +115,7 @@ def _of_source(options: SweepOptions) -> Data:
         raise CatalogError("labels", "there are none", "Pass --labels CSV, or --catalog.")
     source = make_source(name, **{name: value for name, value in given.items() if name in known})
     recipe = replace(RECIPES[task](), classes=source.classes, view_size=source.view_size)
-    splits = _splits(options.folds if "folds" in known else 0, options)
-    return Data(recipe=recipe, splits=splits, out=options.out, source=source)
+    return Data(recipe=recipe, splits=_splits(folds, options), out=options.out, source=source)
 
 
 def _splits(folds: int, options: SweepOptions) -> tuple[Splits, ...]:

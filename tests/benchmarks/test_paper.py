@@ -29,7 +29,13 @@ def test_table_1_has_every_model_fold_and_run() -> None:
         assert trial.options.seed == trial.source.seed
 
 
-@pytest.mark.parametrize("experiment", ["colon-estimators", "colon-entropy", "colon-below", "mnist-estimators"])
+VARIANTS = (
+    *("colon-estimators", "colon-entropy", "colon-below", "mnist-estimators", "mnist-anomaly"),
+    *("gtsdb-levers", "gtsdb-prohibitory", "gtsdb-speed-limit"),
+)
+
+
+@pytest.mark.parametrize("experiment", VARIANTS)
 def test_variants_differ_in_what_their_rows_name_alone(experiment: str) -> None:
     """Same seeds, same splits: what is compared is the setting."""
     by_name: dict[str, list[Trial]] = {}

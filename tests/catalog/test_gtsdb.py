@@ -52,6 +52,17 @@ def test_the_official_test_frames_are_used_when_there(tmp_path: Path, write_imag
         Gtsdb(str(tmp_path)).entries()
 
 
+def test_folds_are_of_the_training_frames(tmp_path: Path, write_images: Callable[..., None]) -> None:
+    numbers = (*range(10), 600, 601)
+    write_images(tmp_path, *(f"{i:05d}.ppm" for i in numbers))
+    lines = [f"{i:05d}.ppm;1;2;3;4;1\n" for i in (*range(4), 600)]  # 4 of 10 positive
+    (tmp_path / "gt.txt").write_text("".join(lines))
+    entries = Gtsdb(str(tmp_path), folds=2).entries()
+    assert [e.split for e in entries[10:]] == ["test", "test"]
+    positives = Counter((e.split, e.label) for e in entries[:10])
+    assert positives == {("fold0", 0): 3, ("fold1", 0): 3, ("fold0", 1): 2, ("fold1", 1): 2}
+
+
 def test_missing_parts_are_named(tmp_path: Path, write_images: Callable[..., None]) -> None:
     folder = tmp_path / "frames"
     write_images(folder, "00000.ppm")

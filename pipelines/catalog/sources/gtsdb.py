@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pipelines.catalog.schema import Box, Entry
-from pipelines.catalog.sources.listing import list_source, stratified_split
+from pipelines.catalog.sources.listing import list_source, stratified_folds, stratified_split
 from pipelines.errors import CatalogError
 from pipelines.storage import images as images_
 from pipelines.storage import objects
@@ -39,6 +39,8 @@ class Gtsdb:
     """A sign of any prohibitory type against none; or a limit of 50, 70, 80 against none of them."""
     seed: int = 0
     """Of the stratified split, one frame in five to test, that stands in where the official test frames are missing."""
+    folds: int = 0
+    """Split the training frames into fold0, fold1... instead, for cross-validation."""
 
     view_size: ClassVar[tuple[int, int]] = (240, 408)
 
@@ -56,13 +58,21 @@ class Gtsdb:
         if tests and max(signs, default=0) < FIRST_TEST_FRAME:
             raise CatalogError(self.images, "gt.txt has no line of a test frame", "Take the gt.txt of all 900 frames.")
         choices = [choose_label(signs.get(n, []), self.task) for n in numbers]
-        splits = stratified_split([label for label, _ in choices], self.seed)
-        if tests:
-            splits = ["test" if n >= FIRST_TEST_FRAME else "train" for n in numbers]
+        splits = self._splits(numbers, [label for label, _ in choices])
         return [
             Entry(image_id=f"{number:05d}", uri=frames[number], label=label, split=split, boxes=boxes)
             for number, (label, boxes), split in zip(numbers, choices, splits, strict=True)
         ]
+
+    def _splits(self, numbers: Sequence[int], labels: Sequence[int]) -> list[str]:
+        """The split of each frame."""
+        if self.folds:
+            train = [label for n, label in zip(numbers, labels, strict=True) if n < FIRST_TEST_FRAME]
+            folds = [f"fold{fold}" for fold in stratified_folds(train, self.folds, self.seed)]
+            return folds + ["test"] * (len(numbers) - len(train))
+        if numbers[-1] >= FIRST_TEST_FRAME:
+            return ["test" if n >= FIRST_TEST_FRAME else "train" for n in numbers]
+        return stratified_split(labels, self.seed)
 
 
 def frame_uris(uris: Sequence[str], images: str) -> dict[int, str]:
