@@ -1,4 +1,4 @@
-"""Passes of a network without gradient, over no more pixels than are fast at once."""
+"""Passes of a network over no more pixels than are fast at once."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ELSEWHERE = 2**20
 def in_passes(network: Callable[[Tensor], Tensor], inputs_MCHW: Tensor, size: int | None = None) -> Tensor:
     """What a network says of M images or patches, `size` of them a pass; by default as many as are fast, at least one.
 
-    For networks in evaluation: batch norm in training would normalise over a pass.
+    For networks whose answer on an image does not depend on the others: batch norm in training normalises over a pass.
     """
     pixels = ON_CPU if inputs_MCHW.device.type == "cpu" else ELSEWHERE
     size = size or max(1, pixels // math.prod(inputs_MCHW.shape[-2:]))

@@ -71,8 +71,6 @@ class Recipe:
     smoothing: float = 1e-4
     """Share of the attention that is spread evenly over all cells."""
     entropy_weight: float = 0.01
-    warm_up: int = 0
-    """Epochs before the first in which the features learn to tell patches apart, without labels (`Contrast`)."""
     epochs: int = 100
     batch_size: int = 32
     lr: float = 1e-3

@@ -48,7 +48,7 @@ class Options:
     task: Literal["prohibitory", "speed_limit"] | None = None
     """Of `gtsdb`: what to tell of the signs."""
     folds: int | None = None
-    """Of `colon_cancer`: parts of the cross-validation."""
+    """Of `colon_cancer` and `gtsdb`: parts of the cross-validation."""
     difficulty: Literal["default", "easy"] | None = None
     """Of `road_scenes`: how large and how many the signs are."""
     mnist: str | None = None

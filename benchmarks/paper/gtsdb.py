@@ -15,18 +15,12 @@ from pipelines.training.options import TrainOptions
 from pipelines.training.train import TRAIN_TEST, Splits, fold_splits
 
 FOLDS = 5
-EPOCHS, WARM_UP = 16, 10
+EPOCHS = 16
 RECIPE = replace(GermanSigns(), patch_size=48, n_patches=24, batch_size=16, lr=3e-3, entropy_weight=0.0, lr_drop=0.8)
 
-BOTH: Mapping[str, Any] = {"anomaly": 2.0, "warm_up": WARM_UP}
-LEVERS: Mapping[str, Mapping[str, Any]] = {
-    "plain": {},
-    "anomaly": {"anomaly": 2.0},
-    "warm-up": {"warm_up": WARM_UP},
-    "anomaly and warm-up": BOTH,
-}
+LEVERS: Mapping[str, Mapping[str, Any]] = {"plain": {}, "anomaly": {"anomaly": 2.0}}
 MODELS: Mapping[str, Mapping[str, Any]] = {
-    "ATS-24": BOTH,
+    "ATS-24": LEVERS["anomaly"],
     "U-24": {"model": "uniform"},
     "CNN 0.3": {"model": "cnn"},
     "Deep MIL": {"model": "deep_mil", "patch_size": 100},
@@ -36,7 +30,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
-    """Each lever alone, and both, on the task `prohibitory`, train and test split of the seed."""
+    """What is an option, beside the plain recipe; on the task `prohibitory`, train and test split of the seed."""
     return [
         _trial(row, Gtsdb(images=images, seed=seed), TRAIN_TEST, out, seed, **options)
         for seed in range(runs)

@@ -1,9 +1,7 @@
 """What a step takes where freed memory goes back to the kernel, as glibc has it, over a step where it is kept."""
 
-import multiprocessing
 import resource
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median
 
 import torch
@@ -12,8 +10,8 @@ from ats_core.heap import keep_freed_memory
 from benchmarks.record import progress
 from benchmarks.step.cases import Case
 from benchmarks.step.costs import Rows, trainer
-from benchmarks.step.memory import PRELOADED
-from benchmarks.step.timing import Effort
+from benchmarks.step.memory import in_own_process
+from benchmarks.step.timing import Effort, fits
 from benchmarks.step.trainer import CPU
 
 STEPS = 3
@@ -23,19 +21,17 @@ STEPS = 3
 def rows(cases: Mapping[str, Case], batches: Mapping[str, int], effort: Effort) -> Rows:
     """A row a task: CPU ms of a sample, in user code and in the kernel, in processes of their own, in turns."""
     return [
-        {"task": task, "model": case.method, "batch": batches[task], **_of_processes(case, batches[task], effort)}
+        {"task": task, "model": case.method, "batch": batches[task]}
+        | (fits(_of_processes, case, batches[task], effort) or {})
         for task, case in progress([*cases.items()], lambda item: f"{item[0]}, {item[1].method}, heap")
     ]
 
 
 def _of_processes(case: Case, batch: int, effort: Effort) -> dict[str, float]:
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(PRELOADED)
     laps: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     for _ in range(effort.processes):
         for kept, of_kind in laps.items():
-            with ProcessPoolExecutor(1, mp_context=server) as pool:
-                of_kind.append(pool.submit(_cpu_ms, case, batch, kept).result())
+            of_kind.append(in_own_process(_cpu_ms, case, batch, kept))
     kept_ms, given_back_ms = ([median(part) for part in zip(*laps[kind], strict=True)] for kind in (True, False))
     return {
         "CPU ms": sum(kept_ms),

@@ -4,10 +4,12 @@ import ctypes
 import gc
 import multiprocessing
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +17,8 @@ from ats_core.heap import keep_freed_memory
 from benchmarks.step.cases import Case
 from benchmarks.step.timing import fits
 from benchmarks.step.trainer import CPU, Pixels, Trainer
+
+T = TypeVar("T")
 
 STEPS = 2  # the second has Adam's state from its start
 ENOUGH_S = 5.0  # fewer processes than asked for once so long has passed
@@ -34,13 +38,18 @@ def peak_mb(case: Case, device: torch.device, processes: int) -> float | None:
 
 
 def _of_processes(case: Case, processes: int) -> float:
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(PRELOADED)
     end, peaks = time.perf_counter() + ENOUGH_S, []
     while not peaks or (len(peaks) < processes and time.perf_counter() < end):
-        with ProcessPoolExecutor(1, mp_context=server) as pool:
-            peaks.append(pool.submit(_resident_mb, case).result())
+        peaks.append(in_own_process(_resident_mb, case))
     return median(peaks)
+
+
+def in_own_process(work: Callable[..., T], *args: Any) -> T:
+    """What it returns of `args`, in a process that has done nothing yet."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(1, mp_context=server) as pool:
+        return pool.submit(work, *args).result()
 
 
 def _allocated_mb(case: Case, device: torch.device) -> float:

@@ -10,8 +10,12 @@ from pipelines.storage import objects
 
 
 def catalog_uri(source: Source, out: str, *, view_size: tuple[int, int] | None = None, convert: bool = False) -> str:
-    """Where the catalog of a source lies under `out`, whether it is there or not."""
-    settings = [FORMAT_VERSION, type(source).__name__, asdict(source), view_size or source.view_size, convert]
+    """Where the catalog of a source lies under `out`, whether it is there or not.
+
+    Without folds a catalog is called as before its source could have any.
+    """
+    of_source = {name: value for name, value in asdict(source).items() if (name, value) != ("folds", 0)}
+    settings = [FORMAT_VERSION, type(source).__name__, of_source, view_size or source.view_size, convert]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return objects.join(out, "catalogs", f"{type(source).__name__.lower()}-{digest}")
 

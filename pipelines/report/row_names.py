@@ -7,7 +7,7 @@ from typing import Any
 
 from ats_core.recipes import Augmentation
 from pipelines.report.table import name_of
-from pipelines.training.options import OF_RECIPE
+from pipelines.training.options import NEW_SETTINGS, OF_RECIPE
 
 IN_NAME = ("task", "model", "n_patches", "classes")
 """Of a recipe, what the first part of a name says; the classes come from the catalog."""
@@ -40,7 +40,7 @@ def _first_part(recipe: Mapping[str, Any], *, with_task: bool) -> str:
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     recipe, options = config["recipe"], config.get("options", {})
     named = IN_NAME if recipe["n_patches"] else (*IN_NAME, "view_size")  # the name of a model without patches has it
-    of_recipe = {name: value for name, value in recipe.items() if name not in named}
+    of_recipe = dict.fromkeys(NEW_SETTINGS, 0.0) | {name: value for name, value in recipe.items() if name not in named}
     of_recipe["augmentation"] = asdict(Augmentation()) | recipe.get("augmentation", {})
     of_options = {name: value for name, value in options.items() if name not in NOT_A_SETTING}
     return of_options | dict(_flat(of_recipe))

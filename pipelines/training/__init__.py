@@ -3,11 +3,9 @@
 batches        views and references stream to the trainers, never megapixels
 augment        geometry of views and centres, colour of views and patches
 read_ahead     draw cells, ask for their patches ahead of the step
-warm_up        before that, features without labels
 loop           what each worker runs: steps, evaluation, the history
 machine        what it runs on
 checkpoints    where its state is kept, by Ray Train or, without workers, by itself
-said           a line an epoch
 evaluate       what a model says of the test split, and where it looks
 metrics        what that is worth
 bootstrap      and how far it may be off

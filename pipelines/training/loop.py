@@ -32,8 +32,6 @@ from pipelines.training.metrics import metrics
 from pipelines.training.options import Precision
 from pipelines.training.read_ahead import Request, ask, read_ahead
 from pipelines.training.run_directory import RunDirectory
-from pipelines.training.said import describe
-from pipelines.training.warm_up import rates, warm_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +88,7 @@ class Worker:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.trained = prepare_model(model, move_to_device=self.device)
         self.model: Model = getattr(self.trained, "module", self.trained)
-        self.rates, groups = rates(self.model, warmed_up=self.recipe.warm_up > 0)
-        self.optimizer = Adam(groups, lr=self.recipe.lr, fused=True)
+        self.optimizer = Adam(self.model.parameters(), lr=self.recipe.lr, fused=True)
         bfloat16 = has_bfloat16(self.device) if config.precision == "auto" else config.precision == "bfloat16"
         self.precision = "bfloat16" if bfloat16 else "float32"
         self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16)
@@ -102,8 +99,8 @@ class Worker:
             memory_limit_mb=config.memory_limit_mb,
             on_error=config.on_error,
         )
-        balanced = self.recipe.balance_classes
-        self.class_weights_C = inverse_prior_weights(config.class_counts).to(self.device) if balanced else None
+        weights_C = inverse_prior_weights(config.class_counts) if self.recipe.balance_classes else None
+        self.class_weights_C = weights_C if weights_C is None else weights_C.to(self.device)
         self.memory = MemoryMeter(self.device)
         self.memory_of_step: dict[str, float] = {}
         self.directory = RunDirectory(config.run)
@@ -114,8 +111,6 @@ class Worker:
         """Train from the last checkpoint, if there is one, to the last epoch."""
         self._restore()
         batches = self._train_batches()
-        if self.recipe.warm_up and not self.history:
-            self._warm_up(batches)
         for epoch in range(len(self.history), self.recipe.epochs):
             row = {"epoch": epoch + 1, **self._train_epoch(batches, epoch)}
             self.history.append(row)
@@ -129,32 +124,21 @@ class Worker:
 
     def _train_batches(self) -> StreamedBatches | ResidentBatches:
         kind = StreamedBatches if self.config.images_in == "bucket" else ResidentBatches
-        return kind(ray.train.get_dataset_shard("train"), self.recipe.batch_size // self.n_workers, self.config.seed)
-
-    def _warm_up(self, batches: StreamedBatches | ResidentBatches) -> None:
-        """The features alone, on the patches that the attention draws before it has learned anything."""
-        self.trained.train()
-        torch.manual_seed(self.config.seed)  # the same embedding in every worker
-        generator = Generator().manual_seed(self.config.seed * 1_009 + self.rank)
-        epochs = (
-            read_ahead(self._progress(batches.epoch(epoch), "warm-up"), lambda batch: self._ask(batch, generator), 1)
-            for epoch in range(self.recipe.epochs, self.recipe.epochs + self.recipe.warm_up)  # in orders of their own
-        )
-        warm_up(self.model, epochs, generator, self.autocast, self.n_workers, quiet=self.rank > 0)
+        shard = ray.train.get_dataset_shard("train")
+        return kind(shard, self.recipe.batch_size // self.n_workers, self.config.seed)
 
     def _train_epoch(self, batches: StreamedBatches | ResidentBatches, epoch: int) -> dict[str, Any]:
         """One pass over the shard; what it cost, on what, and what it gave."""
         self.trained.train()
-        lr = self.recipe.lr * (0.1 if epoch >= self.recipe.lr_drop * self.recipe.epochs else 1.0)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = lr * rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr * (0.1 if epoch >= self.recipe.lr_drop * self.recipe.epochs else 1.0)
         seed = (self.config.seed * 100_003 + epoch) * 1_009 + self.rank
         torch.manual_seed(seed)  # dropout, so that a resumed epoch is the epoch that it would have been
         generator = Generator().manual_seed(seed)
         before, start = self.reader.stats, time.perf_counter()
         losses, n_images, waited = [], 0, 0.0
         for request in read_ahead(
-            self._progress(batches.epoch(epoch), f"epoch {epoch + 1}"),
+            self._progress(batches.epoch(epoch), epoch),
             lambda batch: self._ask(batch, generator),
             self.config.read_ahead,
         ):
@@ -169,7 +153,7 @@ class Worker:
         return {
             "train_loss": total_loss / total_images,
             "updates": len(losses) + (self.history[-1]["updates"] if self.history else 0),
-            "lr": lr,
+            "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": total_images / seconds,
             "ms_per_sample": 1e3 * seconds * self.n_workers / total_images,
@@ -214,12 +198,12 @@ class Worker:
             self.memory_of_step = {"memory_mb_per_sample": grown_mb / len(request.batch)}
         return loss
 
-    def _progress(self, batches: Iterator[Batch], name: str) -> Iterator[Batch]:
+    def _progress(self, batches: Iterator[Batch], epoch: int) -> Iterator[Batch]:
         if self.rank:
             yield from batches
             return
         total, every_s = sum(self.config.class_counts) // self.n_workers, self.config.progress_every_s
-        bar = tqdm(desc=name, total=total, unit="image", flush_interval_s=every_s)
+        bar = tqdm(desc=f"epoch {epoch + 1}", total=total, unit="image", flush_interval_s=every_s)
         for batch in batches:
             yield batch
             bar.update(len(batch))
@@ -298,3 +282,17 @@ class Worker:
         self.history = state["history"]
         if self.rank == 0:
             print(f"resumed after epoch {len(self.history)} of {self.recipe.epochs}", flush=True)
+
+
+def describe(row: dict[str, Any], epochs: int) -> str:
+    """An epoch in one line, with units."""
+    line = (
+        f"epoch {row['epoch']}/{epochs}: loss {row['train_loss']:.3f}, {row['images_per_second']:.1f} images/s, "
+        f"{row['ms_per_sample']:.0f} ms/image, {row['requests_per_image']:.1f} requests/image, "
+        f"{row['mb_per_image']:.2f} MB/image, waited {row['read_wait_s']:.1f} s for patches"
+    )
+    if "test_error" in row:
+        line += f"; test error {row['test_error']:.3f}, test loss {row['test_loss']:.3f}"
+    if "patches_on_box" in row:
+        line += f", patches on a box {row['patches_on_box']:.3f} (uniform {row['patches_on_box_uniform']:.3f})"
+    return line

@@ -15,9 +15,11 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 OF_RECIPE = (
     *("model", "n_patches", "patch_size", "estimator", "anomaly", "chunk"),
-    *("warm_up", "epochs", "batch_size", "lr", "entropy_weight"),
+    *("epochs", "batch_size", "lr", "entropy_weight"),
 )
 """Options that replace the recipe's setting of that name."""
+NEW_SETTINGS = ("anomaly",)
+"""Of these, what earlier runs do not know, which had 0: a run that does not use them is called as it was then."""
 
 
 def default_out() -> str:
@@ -47,8 +49,6 @@ class TrainOptions:
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
     anomaly: float | None = None
     """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 2 for small things."""
-    warm_up: int | None = None
-    """Of `ats`: epochs before the first in which features learn, without labels, to tell patches apart; try 20."""
     epochs: int | None = None
     """Passes over the training split."""
     batch_size: int | None = None
@@ -86,7 +86,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have; relative paths become absolute, since workers run in folders of their own."""
-        least = {"num_workers": 0, "anomaly": 0, "warm_up": 0} | dict.fromkeys(
+        least = {"num_workers": 0, "anomaly": 0} | dict.fromkeys(
             ("epochs", "n_patches", "patch_size", "batch_size", "chunk"), 1
         )
         for name, smallest in least.items():
@@ -105,8 +105,8 @@ class TrainOptions:
         """The task's recipe with what the user has set."""
         given = {name: value for name in OF_RECIPE if (value := getattr(self, name)) is not None}
         if self.model != "ats":
-            # The first keeps draws exploring, and they do not draw by attention; on which the others build.
-            given = {"entropy_weight": 0.0} | given | {"anomaly": 0.0, "warm_up": 0}
+            # They do not draw by attention, so that there is nothing to keep exploring, and nowhere to start from.
+            given = {"entropy_weight": 0.0} | given | {"anomaly": 0.0}
         if self.model == "deep_mil":
             given |= {"n_patches": prod(recipe.mil_grid), "gated": self.gated}
         elif self.model == "cnn":

@@ -33,11 +33,10 @@ from pipelines.errors import CatalogError
 from pipelines.provenance import commit
 from pipelines.storage import objects
 from pipelines.training.loop import LoopConfig, train_loop
-from pipelines.training.options import OF_RECIPE, TrainOptions
+from pipelines.training.options import NEW_SETTINGS, OF_RECIPE, TrainOptions
 from pipelines.training.run_directory import RunDirectory
 
 SMOKE_IMAGES = 16
-NEW_SETTINGS = ("anomaly", "warm_up")  # of recipes; where they are not used, runs are called as before there were any
 SHOWN = 4  # test images of which the attention is kept through the epochs
 
 
@@ -272,6 +271,7 @@ def summarise(config: LoopConfig, options: TrainOptions, splits: Splits, last: M
         "n_patches": recipe.n_patches,
         "estimator": recipe.estimator,
         "entropy_weight": recipe.entropy_weight,
+        "anomaly": recipe.anomaly,
         "eval_sampling": options.eval_sampling,
         "view_size": list(recipe.view_size),
         "train_splits": list(splits.train),

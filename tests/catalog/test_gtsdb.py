@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.catalog.made import catalog_uri
 from pipelines.catalog.sources.gtsdb import TASKS, Gtsdb, choose_label, parse_signs
 from pipelines.errors import CatalogError
 
@@ -61,6 +62,12 @@ def test_folds_are_of_the_training_frames(tmp_path: Path, write_images: Callable
     assert [e.split for e in entries[10:]] == ["test", "test"]
     positives = Counter((e.split, e.label) for e in entries[:10])
     assert positives == {("fold0", 0): 3, ("fold1", 0): 3, ("fold0", 1): 2, ("fold1", 1): 2}
+
+
+def test_a_catalog_without_folds_is_called_as_before_there_were_any() -> None:
+    names = {catalog_uri(Gtsdb("/data", folds=folds), "/runs") for folds in (0, 5)}
+    assert "/runs/catalogs/gtsdb-3de4dbb0" in names
+    assert len(names) == 2
 
 
 def test_missing_parts_are_named(tmp_path: Path, write_images: Callable[..., None]) -> None:

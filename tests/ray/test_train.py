@@ -158,13 +158,6 @@ def test_two_workers_with_images_on_the_device(toy_catalog: str, tmp_path: Path)
     assert every_test_image_once(summary, toy_catalog)
 
 
-def test_two_workers_warm_up_together_on_streamed_images(toy_catalog: str, tmp_path: Path) -> None:
-    options = TrainOptions(out=str(tmp_path), num_workers=2, epochs=1, anomaly=1.0, warm_up=1)
-    summary = train(TOY, options, toy_catalog)
-    assert [row["mb_per_image"] for row in rows_of(summary["run"])] == [0], "they were read, and kept, before"
-    assert bundle.load(Path(summary["run"]) / "model")[1].warm_up == 1
-
-
 def every_test_image_once(summary: dict[str, Any], catalog: str) -> bool:
     predictions = RunDirectory(summary["run"]).read("predictions.json") or {}
     tested = [row["image_id"] for row in read_catalog(catalog, splits=["test"]).take_all()]

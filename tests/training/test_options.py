@@ -26,10 +26,9 @@ def test_the_entropy_is_rewarded_only_where_draws_follow_the_attention() -> None
     assert TrainOptions(entropy_weight=0.0).recipe(ColonCancer()).entropy_weight == 0
 
 
-def test_only_attention_sampling_starts_from_anomaly_or_warms_up() -> None:
-    chosen = {model: TrainOptions(model=model, anomaly=2.0, warm_up=3).recipe(GermanSigns()) for model in MODELS}
-    assert {model for model, recipe in chosen.items() if recipe.anomaly or recipe.warm_up} == {"ats"}
-    assert (chosen["ats"].anomaly, chosen["ats"].warm_up) == (2.0, 3)
+def test_only_attention_sampling_starts_from_anomaly() -> None:
+    chosen = {model: TrainOptions(model=model, anomaly=2.0).recipe(GermanSigns()).anomaly for model in MODELS}
+    assert chosen == dict.fromkeys(MODELS, 0.0) | {"ats": 2.0}
 
 
 def test_patches_are_those_that_a_model_classifies() -> None:
@@ -53,9 +52,9 @@ def test_a_run_is_named_by_what_is_trained_however_it_was_asked_for() -> None:
         return run_name(options.recipe(ColonCancer()), options, "catalog", TRAIN_TEST)
 
     assert name(n_patches=10, model="ats", out="/elsewhere", images="/images") == name()
-    changes = {"n_patches": 11, "seed": 1, "read_ahead": 0, "lr": 0.1, "anomaly": 1.0, "warm_up": 1}
-    assert len({name(), *(name(**{key: value}) for key, value in changes.items())}) == 7
-    assert name(anomaly=0.0, warm_up=0) == name() == "colon_cancer-ats-10-seed0-36481b64", "as older runs are called"
+    changes = {"n_patches": 11, "seed": 1, "read_ahead": 0, "lr": 0.1, "anomaly": 1.0}
+    assert len({name(), *(name(**{key: value}) for key, value in changes.items())}) == 6
+    assert name(anomaly=0.0) == name() == "colon_cancer-ats-10-seed0-36481b64", "as older runs are called"
 
 
 def test_none_is_too_few_except_of_workers() -> None:
@@ -63,7 +62,7 @@ def test_none_is_too_few_except_of_workers() -> None:
     for name in ("epochs", "n_patches", "patch_size", "batch_size", "chunk"):
         with pytest.raises(RecipeError, match=f"Check --{name.replace('_', '-')}"):
             TrainOptions(**{name: 0})
-    for name in ("num_workers", "anomaly", "warm_up"):
+    for name in ("num_workers", "anomaly"):
         with pytest.raises(RecipeError, match=f"Check --{name.replace('_', '-')}"):
             TrainOptions(**{name: -1})
 
