@@ -202,6 +202,12 @@ def test_which_of_equal_runs_it_is_and_where_it_lies_makes_no_name() -> None:
     assert row_names([config(), config(options=options)]) == ["ats-10", "ats-10"]
 
 
+def test_a_run_from_before_a_setting_that_counts_as_zero_differs_from_one_that_has_it() -> None:
+    earlier, with_it = config(), config(replace(RECIPE, anomaly=2.0))
+    del earlier["recipe"]["anomaly"]
+    assert row_names([earlier, config(), config(), with_it]) == ["ats-10", "ats-10", "ats-10", "ats-10, anomaly 2.0"]
+
+
 def test_a_run_from_before_a_setting_was_there_does_not_differ_in_it() -> None:
     old = config()
     del old["recipe"]["augmentation"]["stain"], old["options"]["precision"], old["recipe"]["backbone"]
