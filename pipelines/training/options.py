@@ -48,7 +48,7 @@ class TrainOptions:
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
     anomaly: float | None = None
-    """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 2 for small things."""
+    """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 1 for small things."""
     epochs: int | None = None
     """Passes over the training split."""
     batch_size: int | None = None
