@@ -233,7 +233,7 @@ def test_what_an_autoscaler_may_add_is_known_where_it_says_so(
 def test_on_a_single_cpu_a_killed_job_goes_on(toy_catalog: str, tmp_path: Path) -> None:
     """More trials than CPUs, each of which holds all there are: nothing waits, and nothing is done twice."""
     job = ["jobs/tune_patches.py", "--task", "colon_cancer", "--catalog", toy_catalog, "--out", str(tmp_path)]
-    job += ["--models", "ats", "uniform", "cnn", "--n-patches", "4", "--epochs", "30", "--eval-every", "1"]
+    job += ["--models", "ats", "uniform", "cnn", "--n-patches", "4", "--epochs", "12", "--eval-every", "1"]
     with local_head(1) as head:
         environment = dict(head.environment)
         killed = subprocess.Popen([ROOT / job[0], *job[1:]], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
