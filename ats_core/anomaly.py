@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from ats_core.attention import AttentionNetwork
 from ats_core.geometry import CellGrid
-from ats_core.precision import full_precision
 
 NOISE = 1e-4
 """Variance of each channel that is not told from none, in units of the task's; it bounds the anomaly of a grey view."""
@@ -22,13 +21,13 @@ def anomaly(views_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
 
     Its mean over a view is C, or less where channels do not vary.
     """
-    with full_precision(views_BCHW.device):
-        colours_BCM = views_BCHW.flatten(2).double()  # the channels of a grey view differ in the fifth digit
-        colours_BCM = colours_BCM - colours_BCM.mean(2, keepdim=True)
-        covariance_BCC = colours_BCM @ colours_BCM.mT / colours_BCM.shape[2]
-        noise_CC = NOISE * torch.eye(views_BCHW.shape[1], dtype=torch.float64, device=views_BCHW.device)
-        root_BCC = torch.linalg.cholesky(covariance_BCC + noise_CC)
-        white_BCM = torch.linalg.solve_triangular(root_BCC, colours_BCM, upper=False)
+    # In float64: the channels of a grey view differ in the fifth digit. Autocast leaves it as it is.
+    colours_BCM = views_BCHW.flatten(2).double()
+    colours_BCM = colours_BCM - colours_BCM.mean(2, keepdim=True)
+    covariance_BCC = colours_BCM @ colours_BCM.mT / colours_BCM.shape[2]
+    noise_CC = NOISE * torch.eye(views_BCHW.shape[1], dtype=torch.float64, device=views_BCHW.device)
+    root_BCC = torch.linalg.cholesky(covariance_BCC + noise_CC)
+    white_BCM = torch.linalg.solve_triangular(root_BCC, colours_BCM, upper=False)
     return torch.unflatten(white_BCM.square().sum(1), 1, views_BCHW.shape[2:]).to(views_BCHW.dtype)
 
 

@@ -8,9 +8,9 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's numbers (mallopt(3))
 def keep_freed_memory() -> None:
     """Keep what is freed for the next tensors, to the end of the process.
 
-    glibc returns each freed block of 32 MB and more to the kernel, which clears every page of the next one: in a pass
-    of a network that takes as long as its arithmetic (`python -m benchmarks.step`, table of the heap). The process then
-    holds as much as it once held at most. Where the C library is another, nothing happens.
+    glibc returns each freed block of 32 MB and more to the kernel, which clears every page of the next one: up to 44 %
+    of the CPU time of a step (`python -m benchmarks.step`, table of the heap). The price is memory: what is kept lies
+    in pieces, so that large models hold more than they need. Where the C library is another, nothing happens.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(_MMAP_MAX, 0)

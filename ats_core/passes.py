@@ -8,7 +8,7 @@ from torch import Tensor
 
 ON_CPU = 2**17
 """Pixels: 32 channels of them in float32 are 17 MB. glibc maps blocks of 32 MB and more anew each time, and the kernel
-clears their pages, which takes as long as the arithmetic."""
+clears their pages, which takes up to as long as the arithmetic."""
 ELSEWHERE = 2**20
 
 
