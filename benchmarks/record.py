@@ -30,6 +30,12 @@ def record(name: str, result: Mapping[str, Any], *, rows: Sequence[Mapping[str, 
     print(json.dumps(result), flush=True)
 
 
+def recorded(name: str, of: Path = RESULTS) -> list[dict[str, Any]]:
+    """The rows of `of`/`name`.json; none where nothing is recorded yet."""
+    path = of / f"{name}.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
 def commit() -> str:
     """Commit of this checkout, with `+changes` where files other than results differ; `unknown` outside of one."""
     if shutil.which("git") is None:

@@ -3,6 +3,7 @@
 python -m benchmarks.paper colon --images DIR
 python -m benchmarks.paper colon --images DIR --share 1/2 & python -m benchmarks.paper colon --images DIR --share 2/2
 python -m benchmarks.paper colon --images DIR --show --record --figures
+python -m benchmarks.paper colon --images DIR --add --record
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,8 +18,8 @@ import tyro
 from benchmarks.paper import colon, figures, gtsdb, mnist
 from benchmarks.paper.hardest import hardest
 from benchmarks.paper.sampling import tested
-from benchmarks.paper.trials import Trial, by_row, finished, share
-from benchmarks.record import progress, record, table
+from benchmarks.paper.trials import Trial, by_row, finished, joined, lacking, share
+from benchmarks.record import progress, record, recorded, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
 from pipelines.report.curves import X
@@ -69,6 +70,8 @@ class Options:
     """Megapixel MNIST as in the paper, 1500 x 1500 and 500 epochs, which takes an accelerator."""
     show: bool = False
     """Train nothing: the table of what is finished."""
+    add: bool = False
+    """Train only what benchmarks/results lacks, as on another machine, and show the two together."""
     record: bool = False
     """Keep the table and its rows in benchmarks/results."""
     figures: bool = False
@@ -93,6 +96,11 @@ def trials_of(options: Options) -> list[Trial]:
     }
     trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
     return [trial for trial in trials if not options.rows or trial.row in options.rows]
+
+
+def name_of(experiment: Experiment) -> str:
+    """What its files in benchmarks/results and docs/figures are called."""
+    return f"paper_{experiment.replace('-', '_')}"
 
 
 def tabulated(
@@ -125,7 +133,7 @@ def _text(values: Sequence[float]) -> str:
 
 def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
     """The figures of an experiment, from the runs that are finished."""
-    name, runs = f"paper_{experiment.replace('-', '_')}", figures.finished(trials)
+    name, runs = name_of(experiment), figures.finished(trials)
     if experiment.startswith("mnist") or experiment in ("colon-estimators", "gtsdb-levers"):
         x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same in every row
         print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x=x))
@@ -153,20 +161,21 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Trial]:
 
 def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
-    trials = trials_of(options)
+    trials, name = trials_of(options), name_of(options.experiment)
+    before = recorded(name) if options.add else []
     torch.set_num_threads(max(1, usable_cores() // int(options.share.split("/")[1])))
     connect()
     again = options.experiment == "colon-sampling"
     if not options.show and not again:
-        for trial in _progress(share(trials, options.share)):
+        for trial in _progress(share(lacking(trials, before), options.share)):
             trial.run()
-    rows = list(tested(_progress(trials)) if again else finished(trials))
+    found = tested(_progress(trials)) if again else finished(trials)
+    rows = joined(before, found)
     paper = colon.PAPER if options.experiment == "colon" else None
     lines = tabulated(rows, len({trial.splits for trial in trials}), paper)
     if lines:
         print(table(lines))
     if options.record:
-        name = f"paper_{options.experiment.replace('-', '_')}"
         record(name, {line["row"]: line["test error"] for line in lines}, rows=rows)
     if options.figures:
         draw(options.experiment, trials)

@@ -1,7 +1,7 @@
 """Many trainings, each run once, by one process or shared among several; and what a table shows of them."""
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,11 @@ class Trial:
         return summary_of(self.recipe, self.options, self.catalog, self.splits)
 
     @property
+    def place(self) -> tuple[str, int, tuple[str, ...]]:
+        """Where it stands in a table, as `place` of its summary."""
+        return self.row, self.options.seed, tuple(self.splits.test)
+
+    @property
     def catalog(self) -> str:
         """The URI of the catalog of its images."""
         return catalog_uri(self.source, self.options.out, view_size=self.options.view_size)
@@ -65,6 +70,25 @@ def finished(trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
     for trial in trials:
         if (summary := trial.summary()) is not None:
             yield {"row": trial.row} | {name: value for name, value in summary.items() if name not in UNUSED}
+
+
+def place(row: Mapping[str, Any]) -> tuple[str, int, tuple[str, ...]]:
+    """Row, seed and test splits: what there is once of in benchmarks/results."""
+    return row["row"], row["seed"], tuple(row["test_splits"])
+
+
+def lacking(trials: Sequence[Trial], rows: Iterable[Mapping[str, Any]]) -> list[Trial]:
+    """The trials of which no row is there."""
+    there = {place(row) for row in rows}
+    return [trial for trial in trials if trial.place not in there]
+
+
+def joined(before: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows recorded before, then those found that were not."""
+    rows = {place(row): row for row in before}
+    for row in found:
+        rows.setdefault(place(row), row)
+    return list(rows.values())
 
 
 def by_row(rows: Sequence[Mapping[str, Any]], folds: int) -> dict[str, list[list[Mapping[str, Any]]]]:

@@ -7,8 +7,9 @@ import pytest
 
 from ats_core.recipes import MegapixelMNIST
 from benchmarks.paper import colon, mnist
-from benchmarks.paper.__main__ import Options, one_a_row, tabulated, trials_of
-from benchmarks.paper.trials import Trial, by_row, share
+from benchmarks.paper.__main__ import Options, name_of, one_a_row, tabulated, trials_of
+from benchmarks.paper.trials import Trial, by_row, joined, lacking, place, share
+from benchmarks.record import recorded
 
 
 def options(experiment: str, **more: object) -> Options:
@@ -90,6 +91,26 @@ def test_a_table_is_of_runs_and_a_run_of_folds() -> None:
     assert line["test error"] == f"{0.3:.3f} +- {0.2 / sqrt(2) / sqrt(2):.3f}"
     assert (line["AUROC"], line["paper: train loss"], line["test error "]) == ("-", "0.1", "0.2")
     assert tabulated(unfinished, 2) == []
+
+
+RECORDED = (
+    *("colon", "colon-below", "colon-entropy", "colon-estimators"),
+    *("mnist", "mnist-estimators", "mnist-anomaly", "gtsdb-levers"),
+)
+
+
+@pytest.mark.parametrize("experiment", RECORDED)
+def test_what_is_recorded_is_not_trained_again(experiment: str) -> None:
+    rows, every = recorded(name_of(experiment)), trials(experiment)
+    assert len({place(row) for row in rows}) == len(rows)
+    assert len(lacking(every, rows)) == len(every) - len(rows)
+    assert lacking(every, []) == every
+
+
+def test_rows_found_are_added_to_those_recorded() -> None:
+    first, second = ({"row": "a", "seed": seed, "test_splits": ["test"], "error": 0.0} for seed in range(2))
+    assert joined([first], [first | {"error": 1.0}, second]) == [first, second]
+    assert joined([], [second, first]) == [second, first]
 
 
 @pytest.mark.parametrize("experiment", ["colon-estimators", "mnist-estimators"])
