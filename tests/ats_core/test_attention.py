@@ -1,11 +1,13 @@
 """Where the attention networks look, and the distributions they give."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
+from torch.nn import functional
 
 from ats_core.attention import (
     ATTENTION_NETWORKS,
@@ -55,6 +57,21 @@ def test_a_paper_sized_view_has_1645_cells() -> None:
     network = PooledAttention()
     assert network.grid((288, 384)).size == (35, 47)
     assert network(torch.zeros(1, 3, 288, 384)).shape == (1, 1645)
+
+
+@pytest.mark.parametrize("views", [torch.randn, torch.zeros], ids=["of noise", "of ties"])
+def test_pooled_attention_has_the_gradient_of_all_pixels(views: Callable[..., Tensor]) -> None:
+    """That of the plain network, although a step keeps only what the maxima saw."""
+    torch.manual_seed(0)
+    network, view = PooledAttention().double(), views(2, 3, 45, 63, dtype=torch.float64).requires_grad_()
+    slopes = torch.randn(2, network.grid((45, 63)).n_cells, dtype=torch.float64)
+    plain = functional.max_pool2d(network.layers(view), network.POOL).flatten(1)
+    with torch.no_grad():
+        torch.testing.assert_close(network(view), plain)
+    torch.testing.assert_close(network(view), plain)
+    at = [view, *network.parameters()]
+    expected, found = (torch.autograd.grad((logits * slopes).sum(), at) for logits in (plain, network(view)))
+    torch.testing.assert_close(found, expected)
 
 
 def test_pooled_attention_refuses_a_view_without_a_cell() -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ats_core.attention import DenseAttention, PooledAttention
 from ats_core.errors import GeometryError
-from ats_core.geometry import CellGrid, crop, extract_patches, holds_a_box, valid_convolution_grid
+from ats_core.geometry import CellGrid, crop, extract_patches, holds_a_box, strip, valid_convolution_grid
 
 examples = settings(deadline=None, derandomize=True, max_examples=60)
 image_sides = st.integers(1, 100_000)
@@ -136,7 +136,7 @@ class TestReceptiveField:
         grid = network.grid(view_size)
         positions = all_positions(grid, view_size)
         for cell in range(grid.n_cells):
-            field = receptive_field(network.layers[:-1], network.POOL, view_size, cell)
+            field = receptive_field(network.layers, network.POOL, view_size, cell)
             pixel_middles = field.double().mean(0) + 0.5
             assert torch.equal(pixel_middles, positions[cell])
 
@@ -222,6 +222,20 @@ def plain_windows(image: Tensor, starts: list[list[int]], size: tuple[int, int])
 def numbered(dtype: torch.dtype, *shape: int) -> Tensor:
     """An image batch with no zero and, in small images, no two equal pixels."""
     return (torch.arange(math.prod(shape)) % 255 + 1).view(shape).to(dtype)
+
+
+@examples
+@given(st.data())
+def test_a_strip_has_the_windows_side_by_side(data: st.DataObject) -> None:
+    side, n = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    height, width = data.draw(st.tuples(st.integers(side, 7), st.integers(side, 7)))
+    start = st.tuples(st.integers(0, height - side), st.integers(0, width - side))
+    starts = torch.tensor([data.draw(st.lists(start, min_size=n, max_size=n)) for _ in range(2)])
+    images = numbered(torch.uint8, 2, 3, height, width)
+    found = strip(images, starts, side)
+    assert found.shape == (2, 3, side, n * side)
+    windows, _ = crop(images, starts, (side, side))
+    assert torch.equal(found, torch.cat(windows.unbind(1), dim=3))
 
 
 class TestExtractPatches:
