@@ -18,9 +18,17 @@ FOLDS = 5
 EPOCHS = 16
 RECIPE = replace(GermanSigns(), patch_size=48, n_patches=24, batch_size=16, lr=3e-3, entropy_weight=0.0, lr_drop=0.8)
 
-LEVERS: Mapping[str, Mapping[str, Any]] = {"plain": {}, "anomaly": {"anomaly": 2.0}}
+ANOMALY: Mapping[str, Any] = {"anomaly": 2.0}
+LEVERS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {},
+    "anomaly": ANOMALY,
+    "anomaly, 48 patches": ANOMALY | {"n_patches": 48},
+    "anomaly, 10 of 100 x 100": ANOMALY | {"n_patches": 10, "patch_size": 100},
+    "anomaly, entropy .01": ANOMALY | {"entropy_weight": 0.01},
+    "anomaly, finer view": ANOMALY | {"view_size": (480, 816)},
+}
 MODELS: Mapping[str, Mapping[str, Any]] = {
-    "ATS-24": LEVERS["anomaly"],
+    "ATS-24": ANOMALY,
     "U-24": {"model": "uniform"},
     "CNN 0.3": {"model": "cnn"},
     "Deep MIL": {"model": "deep_mil", "patch_size": 100},
@@ -30,7 +38,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
-    """What is an option, beside the plain recipe; on the task `prohibitory`, train and test split of the seed."""
+    """Options, each beside anomaly, and the plain recipe; task `prohibitory`, train and test split of the seed."""
     return [
         _trial(row, Gtsdb(images=images, seed=seed), TRAIN_TEST, out, seed, **options)
         for seed in range(runs)
