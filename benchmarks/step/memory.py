@@ -21,7 +21,7 @@ from benchmarks.step.trainer import CPU, Pixels, Trainer
 T = TypeVar("T")
 
 STEPS = 2  # the second has Adam's state from its start
-ENOUGH_S = 5.0  # fewer processes than asked for once so long has passed
+ENOUGH_S = 30.0  # fewer processes than asked for once so long has passed
 PRELOADED = ["benchmarks.step.trainer", "torch._dynamo"]  # imported once for all; the latter an optimiser imports
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -29,8 +29,9 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def peak_mb(case: Case, device: torch.device, processes: int) -> float | None:
     """Weights, gradients, Adam's state, views, patches and activations; MB of 10^6 bytes.
 
-    On an accelerator that of its allocator. On a CPU that of a process of its own, the median over some, as the heap's
-    shape varies by some MB; None where it is not Linux that counts the pages, and where memory does not last.
+    On an accelerator that of its allocator. On a CPU that of a process of its own, the median over some, as the shape
+    of a heap that is kept varies, by a third for the largest models; None where it is not Linux that counts the pages,
+    and where memory does not last.
     """
     if device.type == "cuda":
         return fits(_allocated_mb, case, device)

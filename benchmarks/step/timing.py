@@ -45,7 +45,7 @@ class Effort:
     """For all rounds of a set of calls, if the least number allows."""
     turn_s: float = 0.3
     """A turn is one call, or more until so long has passed."""
-    processes: int = 3
+    processes: int = 5
     """For the memory of a model."""
     cpu_batch: int = 8
     """The largest; one thread is busy long before."""
