@@ -47,7 +47,7 @@ class PooledAttention(nn.Module):
     """Speed limits: valid 3 x 3 convolutions C-8-16-32 with ReLU, one linear to 1, max pool of 8 (suppl. H.3).
 
     A view of 288 x 384 gives 35 x 47 = 1,645 cells. The gradient of a maximum is that of its own place. So a step keeps
-    only the 9 x 9 pixels that each maximum saw, one after the other in a strip: a sixth of the view's activations.
+    only the 9 x 9 pixels that each maximum saw, one after the other in a strip: half of the view's activations.
     """
 
     POOL = 8
