@@ -51,6 +51,7 @@ _STAINS = replace(_RECIPE, augmentation=replace(_RECIPE.augmentation, stain=0.4)
 BELOW: Mapping[str, tuple[Recipe, Mapping[str, Any]]] = {
     "paper's augmentation": (replace(_RECIPE, augmentation=_COLOURS), {}),
     "and flips": (_RECIPE, {}),
+    "and flips, in float32": (_RECIPE, {"precision": "float32"}),
     "and stains": (_STAINS, {}),
     "and stains, twice as long": (_STAINS, {"epochs": 2 * EPOCHS}),
     "and flips, lower rate at the end": (replace(_RECIPE, lr_drop=0.6), {}),

@@ -25,7 +25,6 @@ LEVERS: Mapping[str, Mapping[str, Any]] = {
     "anomaly, 48 patches": ANOMALY | {"n_patches": 48},
     "anomaly, 10 of 100 x 100": ANOMALY | {"n_patches": 10, "patch_size": 100},
     "anomaly, entropy .01": ANOMALY | {"entropy_weight": 0.01},
-    "anomaly, finer view": ANOMALY | {"view_size": (480, 816)},
 }
 MODELS: Mapping[str, Mapping[str, Any]] = {
     "ATS-24": ANOMALY,
