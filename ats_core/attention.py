@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ats_core.geometry import CellGrid, strip, valid_convolution_grid
+from ats_core.passes import in_passes
 from ats_core.precision import raised
 
 
@@ -46,8 +47,9 @@ def entropy(attention_BK: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
 class PooledAttention(nn.Module):
     """Speed limits: valid 3 x 3 convolutions C-8-16-32 with ReLU, one linear to 1, max pool of 8 (suppl. H.3).
 
-    A view of 288 x 384 gives 35 x 47 = 1,645 cells. The gradient of a maximum is that of its own place. So a step keeps
-    only the 9 x 9 pixels that each maximum saw, one after the other in a strip: half of the view's activations.
+    A view of 288 x 384 gives 35 x 47 = 1,645 cells. The gradient of a maximum is that of its own place. So where one is
+    wanted, the view is passed without, to find the maxima, and the 9 x 9 pixels that each of them saw are passed again
+    with it, side by side in a strip: less than two thirds of the view's activations, and one view's at a time before.
     """
 
     POOL = 8
@@ -72,14 +74,19 @@ class PooledAttention(nn.Module):
     def forward(self, views_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Attention logits of every cell."""
         with torch.no_grad():
-            map_B1HW = self.layers(views_BCHW)
+            map_B1HW = in_passes(self.layers, views_BCHW)
             highest_B1hw, places_B1hw = functional.max_pool2d(map_B1HW, self.POOL, return_indices=True)
         if not torch.is_grad_enabled():
             return highest_B1hw.flatten(1)
-        places_BK, width, side = places_B1hw.flatten(1), map_B1HW.shape[3], self.LOST + 1
+        width, side = map_B1HW.shape[3], self.LOST + 1
+        places_BK = places_B1hw.flatten(1)
         starts_BK2 = torch.stack((places_BK // width, places_BK % width), dim=-1)
-        trunk, last = self.layers[:-1], cast(nn.Conv2d, self.layers[-1])
-        seen_BCHW = trunk(strip(views_BCHW, starts_BK2, side))  # what lies across two windows is passed over
+        *trunk, last = self.layers
+        seen_BCHW = strip(views_BCHW, starts_BK2, side)
+        for layer in trunk:
+            seen_BCHW = layer(seen_BCHW)
+        assert isinstance(last, nn.Conv2d)
+        # Its stride passes over what lies across two windows.
         return functional.conv2d(seen_BCHW, last.weight, last.bias, stride=(1, side)).flatten(1)
 
 

@@ -97,12 +97,12 @@ def crop(
 def strip(
     images_BCHW: Shaped[Tensor, "B C H W"], starts_BN2: Int[Tensor, "B N 2"], side: int
 ) -> Shaped[Tensor, "B C S M"]:
-    """Square windows that lie inside of the images, side by side in one image of M = N S columns."""
+    """Square windows side by side in one image of M = N S columns; that they lie inside is not checked."""
     y_BSN = starts_BN2[:, None, :, 0] + torch.arange(side, device=images_BCHW.device)[:, None]
     x_BSN = starts_BN2[:, None, :, 1].expand_as(y_BSN)
     batch = torch.arange(len(images_BCHW), device=images_BCHW.device)[:, None, None]
-    runs_BHWSC = images_BCHW.unfold(3, side, 1).permute(0, 2, 3, 4, 1)  # a view: each pixel and those right of it
-    return runs_BHWSC[batch, y_BSN, x_BSN].flatten(2, 3).permute(0, 3, 1, 2)
+    runs_BHXSC = images_BCHW.unfold(3, side, 1).permute(0, 2, 3, 4, 1)  # a view: each pixel and those right of it
+    return runs_BHXSC[batch, y_BSN, x_BSN].flatten(2, 3).permute(0, 3, 1, 2)
 
 
 def extract_patches(

@@ -10,7 +10,7 @@ power (`--anomaly`). An image is touched if a patch holds the centre of a sign. 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -35,14 +35,14 @@ POWERS, PATCH_SIZES, DRAWN = (0.0, 1.0, 2.0, 3.0), (48, 100), (10, 24)
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Share of the images that the first draws touch, by attention, patch, number of draws and way to draw."""
+    """Which frames, and how often they are drawn from."""
 
     images: str
     """The frames of GTSDB."""
     out: str = "runs/first_draws"
     """Local folder of the catalog."""
     draws: int = 40
-    """Draws of each image; a share of 264 images then has a standard error of at most .005."""
+    """Draws of each image; over 264 images their share is known to .005, networks and images given."""
     seed: int = 0
     """Of networks and draws."""
 
@@ -73,9 +73,13 @@ def systematic(q_BK: Tensor, n: int, grid: CellGrid, generator: torch.Generator)
     return order_K[torch.searchsorted(sums_BK, steps_BN * sums_BK[:, -1:])]
 
 
+def _drawn(q_BK: Tensor, n: int, _: CellGrid, generator: torch.Generator, *, estimator: str) -> Tensor:
+    return draw(q_BK, n, estimator, generator).cells
+
+
 WAYS: Mapping[str, Callable[[Tensor, int, CellGrid, torch.Generator], Tensor]] = {
-    "with replacement": lambda q_BK, n, _, generator: draw(q_BK, n, "iid", generator).cells,
-    "without": lambda q_BK, n, _, generator: draw(q_BK, n, "unordered", generator).cells,
+    "with replacement": partial(_drawn, estimator="iid"),
+    "without": partial(_drawn, estimator="unordered"),
     "systematic": systematic,
 }
 

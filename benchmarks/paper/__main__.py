@@ -48,6 +48,7 @@ MEASURES = {
     "cells": "effective_cells",
     "ms/image": "ms_per_sample",
 }
+COMPARED = ("test error", "AUROC", "test loss", "train loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class Options:
     show: bool = False
     """Train nothing: the table of what is finished."""
     add: bool = False
-    """Train only what benchmarks/results lacks, as on another machine, and show the two together."""
+    """Train only what benchmarks/results lacks, as on another machine; table and --record have the two together."""
     record: bool = False
     """Keep the table and its rows in benchmarks/results."""
     figures: bool = False
@@ -98,9 +99,9 @@ def trials_of(options: Options) -> list[Trial]:
     return [trial for trial in trials if not options.rows or trial.row in options.rows]
 
 
-def name_of(experiment: Experiment) -> str:
-    """What its files in benchmarks/results and docs/figures are called."""
-    return f"paper_{experiment.replace('-', '_')}"
+def name_of(options: Options) -> str:
+    """What the experiment's files in benchmarks/results and docs/figures are called."""
+    return f"paper_{options.experiment.replace('-', '_')}" + ("_full_size" if options.full_size else "")
 
 
 def tabulated(
@@ -124,6 +125,23 @@ def tabulated(
     return lines
 
 
+def differences(rows: Sequence[Mapping[str, Any]], folds: int) -> list[dict[str, Any]]:
+    """A line a row name but the first: its runs less those of the first that have the same seed.
+
+    These share images, their order and first weights, so that the differences vary less than the runs.
+    """
+    runs = by_row(rows, folds).items()
+    (first, of_first), *others = ((name, {run[0]["seed"]: mean_of_folds(run) for run in of}) for name, of in runs)
+    lines = []
+    for name, of_name in others:
+        seeds = sorted(of_name.keys() & of_first.keys())
+        if len(seeds) > 1:
+            keys = {title: MEASURES[title] for title in COMPARED}
+            less = {title: _text([of_name[s][key] - of_first[s][key] for s in seeds]) for title, key in keys.items()}
+            lines.append({"run by run": f"{name} less {first}", "runs": len(seeds)} | less)
+    return lines
+
+
 def _text(values: Sequence[float]) -> str:
     """Mean and standard error; one value has no error to show."""
     if len(values) > 1:
@@ -131,9 +149,9 @@ def _text(values: Sequence[float]) -> str:
     return f"{values[0]:.3f}" if values else "-"
 
 
-def draw(experiment: Experiment, trials: Sequence[Trial]) -> None:
+def draw(options: Options, trials: Sequence[Trial]) -> None:
     """The figures of an experiment, from the runs that are finished."""
-    name, runs = name_of(experiment), figures.finished(trials)
+    experiment, name, runs = options.experiment, name_of(options), figures.finished(trials)
     if experiment.startswith("mnist") or experiment in ("colon-estimators", "gtsdb-levers"):
         x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same in every row
         print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x=x))
@@ -161,24 +179,30 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Trial]:
 
 def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
-    trials, name = trials_of(options), name_of(options.experiment)
+    again = options.experiment == "colon-sampling"
+    if options.add and (options.figures or again):
+        raise SystemExit(
+            "--add is of rows of trainings: figures, and models tested again, are of the runs that are here."
+        )
+    trials, name = trials_of(options), name_of(options)
     before = recorded(name) if options.add else []
     torch.set_num_threads(max(1, usable_cores() // int(options.share.split("/")[1])))
     connect()
-    again = options.experiment == "colon-sampling"
     if not options.show and not again:
-        for trial in _progress(share(lacking(trials, before), options.share)):
+        for trial in _progress(lacking(share(trials, options.share), before)):
             trial.run()
     found = tested(_progress(trials)) if again else finished(trials)
     rows = joined(before, found)
     paper = colon.PAPER if options.experiment == "colon" else None
-    lines = tabulated(rows, len({trial.splits for trial in trials}), paper)
-    if lines:
-        print(table(lines))
+    folds = len({trial.splits for trial in trials})
+    lines = tabulated(rows, folds, paper)
+    for of_table in (lines, differences(rows, folds) if lines else []):
+        if of_table:
+            print(table(of_table))
     if options.record:
         record(name, {line["row"]: line["test error"] for line in lines}, rows=rows)
     if options.figures:
-        draw(options.experiment, trials)
+        draw(options, trials)
 
 
 if __name__ == "__main__":

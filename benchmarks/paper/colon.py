@@ -80,7 +80,7 @@ def entropy(images: str, out: str, runs: int) -> list[Trial]:
 
 
 def below(images: str, out: str, runs: int) -> list[Trial]:
-    """What augmentation, a lower learning rate at the end and a finer view bring."""
+    """What augmentation, precision, a lower learning rate at the end and a finer view bring."""
     return [
         _trial(row, recipe, images, out, seed, fold, **options)
         for seed in range(runs)

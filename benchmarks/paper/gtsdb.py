@@ -37,7 +37,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
-    """Options, each beside anomaly, and the plain recipe; task `prohibitory`, train and test split of the seed."""
+    """Anomaly, with one option more each, and the recipe without; task `prohibitory`, the split of the seed."""
     return [
         _trial(row, Gtsdb(images=images, seed=seed), TRAIN_TEST, out, seed, **options)
         for seed in range(runs)

@@ -46,7 +46,7 @@ class Effort:
     turn_s: float = 0.3
     """A turn is one call, or more until so long has passed."""
     processes: int = 5
-    """For the memory of a model."""
+    """For the memory of a model, and for each way to keep its heap."""
     cpu_batch: int = 8
     """The largest; one thread is busy long before."""
     accelerator_batch: int = 1024

@@ -74,6 +74,20 @@ def test_pooled_attention_has_the_gradient_of_all_pixels(views: Callable[..., Te
     torch.testing.assert_close(found, expected)
 
 
+def test_pooled_attention_has_it_in_bfloat16_too() -> None:
+    """The weights are used twice under one autocast, which keeps their casts: without a gradient, then with it."""
+    torch.manual_seed(0)
+    network = PooledAttention().to(memory_format=torch.channels_last)
+    views = torch.randn(2, 3, 45, 63).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for forward in (lambda: functional.max_pool2d(network.layers(views), network.POOL), lambda: network(views)):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = forward()
+        gradients.append(torch.autograd.grad(logits.float().square().sum(), list(network.parameters())))
+    for expected, found in zip(*gradients, strict=True):
+        assert (found - expected).norm() < 0.02 * expected.norm()
+
+
 def test_pooled_attention_refuses_a_view_without_a_cell() -> None:
     with pytest.raises(GeometryError, match="at least 16 x 16"):
         PooledAttention().grid((15, 100))

@@ -7,7 +7,7 @@ import pytest
 
 from ats_core.recipes import MegapixelMNIST
 from benchmarks.paper import colon, mnist
-from benchmarks.paper.__main__ import Options, name_of, one_a_row, tabulated, trials_of
+from benchmarks.paper.__main__ import Options, differences, name_of, one_a_row, tabulated, trials_of
 from benchmarks.paper.trials import Trial, by_row, joined, lacking, place, share
 from benchmarks.record import recorded
 
@@ -93,6 +93,18 @@ def test_a_table_is_of_runs_and_a_run_of_folds() -> None:
     assert tabulated(unfinished, 2) == []
 
 
+def test_runs_are_compared_with_those_of_their_seed() -> None:
+    """Chance that they share, here most of the error, is no part of the difference."""
+    keys = ("test_error", "test_auroc", "test_loss", "train_loss")
+    rows = [
+        {"row": name, "seed": seed} | dict.fromkeys(keys, seed / 10 + more)
+        for name, more in (("a", 0.0), ("b", 0.01))
+        for seed in (0, 1, 2)
+    ]
+    (line,) = differences([*rows[:-1], {"row": "c", "seed": 0} | dict.fromkeys(keys, 0.0)], 1)
+    assert (line["run by run"], line["runs"], line["AUROC"]) == ("b less a", 2, "0.010 +- 0.000")
+
+
 RECORDED = (
     *("colon", "colon-below", "colon-entropy", "colon-estimators"),
     *("mnist", "mnist-estimators", "mnist-anomaly", "gtsdb-levers"),
@@ -101,10 +113,15 @@ RECORDED = (
 
 @pytest.mark.parametrize("experiment", RECORDED)
 def test_what_is_recorded_is_not_trained_again(experiment: str) -> None:
-    rows, every = recorded(name_of(experiment)), trials(experiment)
+    rows, every = recorded(name_of(options(experiment))), trials(experiment)
     assert len({place(row) for row in rows}) == len(rows)
     assert len(lacking(every, rows)) == len(every) - len(rows)
+
+
+def test_without_rows_everything_is_trained_and_full_size_has_rows_of_its_own() -> None:
+    every = trials("mnist")
     assert lacking(every, []) == every
+    assert name_of(options("mnist", full_size=True)) != name_of(options("mnist"))
 
 
 def test_rows_found_are_added_to_those_recorded() -> None:
