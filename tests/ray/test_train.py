@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -137,14 +138,14 @@ def test_a_killed_worker_is_replaced_and_goes_on_from_the_last_checkpoint(
 ) -> None:
     killed: list[int] = []
     before: list[dict[str, float]] = []
-    killer = threading.Thread(target=kill_worker_after, args=(tmp_path, "epoch_000003", killed, before), daemon=True)
+    killer = threading.Thread(target=kill_worker_after_a_checkpoint, args=(tmp_path, killed, before), daemon=True)
     killer.start()
     disturbed = train(TOY, replace(options, out=str(tmp_path)), toy_catalog)
     killer.join()
     assert len(killed) == 1
     assert disturbed["epochs"] == 12
     kept = rows_of(disturbed["run"])[: len(before)]
-    assert len(before) >= 2
+    assert before
     assert kept == before  # to the second: what was done before the last checkpoint is not done again
     assert [row["epoch"] for row in rows_of(disturbed["run"])] == list(range(1, 13))
     for measure in ("train_loss", "test_loss"):  # the same seed, so the same numbers, as if nothing had happened
@@ -164,12 +165,12 @@ def every_test_image_once(summary: dict[str, Any], catalog: str) -> bool:
     return sorted(predictions["image_ids"]) == sorted(tested) and len(tested) == summary["n_test"] == 16
 
 
-def kill_worker_after(out: Path, checkpoint: str, killed: list[int], before: list[dict[str, float]]) -> None:
-    """Kill -9 the trainer of this process's Ray as soon as a checkpoint is there."""
-    while not list(out.glob(f"*/checkpoints/{checkpoint}")):
+def kill_worker_after_a_checkpoint(out: Path, killed: list[int], before: list[dict[str, float]]) -> None:
+    """Kill -9 the trainer of this process's Ray as soon as Ray has noted a checkpoint, to which it goes back then."""
+    while not (epochs := noted(out)):
         time.sleep(0.02)
     (run,) = out.glob("*/metrics.jsonl")
-    before += rows_of(str(run.parent))[:2]  # the third epoch's checkpoint may not have been registered yet
+    before += rows_of(str(run.parent))[:epochs]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             title = (process / "cmdline").read_bytes()
@@ -178,6 +179,12 @@ def kill_worker_after(out: Path, checkpoint: str, killed: list[int], before: lis
                 killed.append(int(process.name))
         except FileNotFoundError:  # a process that ended meanwhile
             continue
+
+
+def noted(out: Path) -> int:
+    """The last epoch whose checkpoint Ray's controller has noted, every second or so; 0 before there is one."""
+    notes = [path.read_text() for path in out.glob("*/checkpoints/checkpoint_manager_snapshot.json")]
+    return max((int(epoch) for note in notes for epoch in re.findall(r"epoch_(\d+)", note)), default=0)
 
 
 def parent(pid: int) -> int:
