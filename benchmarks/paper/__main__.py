@@ -132,13 +132,14 @@ def differences(rows: Sequence[Mapping[str, Any]], folds: int) -> list[dict[str,
     """
     runs = by_row(rows, folds).items()
     (first, of_first), *others = ((name, {run[0]["seed"]: mean_of_folds(run) for run in of}) for name, of in runs)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for name, of_name in others:
         seeds = sorted(of_name.keys() & of_first.keys())
         if len(seeds) > 1:
-            keys = {title: MEASURES[title] for title in COMPARED}
-            less = {title: _text([of_name[s][key] - of_first[s][key] for s in seeds]) for title, key in keys.items()}
-            lines.append({"run by run": f"{name} less {first}", "runs": len(seeds)} | less)
+            line: dict[str, Any] = {"run by run": f"{name} less {first}", "runs": len(seeds)}
+            for title in COMPARED:
+                line[title] = _text([of_name[s][MEASURES[title]] - of_first[s][MEASURES[title]] for s in seeds])
+            lines.append(line)
     return lines
 
 
