@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from ats_core.precision import full_precision
+
 STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 """Optical densities of red, green and blue of haematoxylin, eosin and DAB (Ruifrok & Johnston 2001)."""
 
@@ -63,6 +65,7 @@ class Standardise(nn.Module):
 def restain(values: Float[Tensor, "B *N 3"], factor_B3: Float[Tensor, "B 3"]) -> Float[Tensor, "B *N 3"]:
     """Intensities in [0, 1] of a slide whose `STAINS` were so many times as dense: -log I is linear in them."""
     stains_33 = torch.tensor(STAINS, dtype=values.dtype, device=values.device)
-    change_B33 = torch.linalg.inv(stains_33) @ (factor_B3[:, :, None] * stains_33)
     densities = -values.clamp_min(1 / 255).log()  # of black, as dense as 8 bits tell
-    return torch.exp(-(densities.flatten(1, -2) @ change_B33).view_as(values))
+    with full_precision(values.device):  # bfloat16 would move colours by a grey level
+        change_B33 = torch.linalg.inv(stains_33) @ (factor_B3[:, :, None] * stains_33)
+        return torch.exp(-(densities.flatten(1, -2) @ change_B33).view_as(values))

@@ -90,3 +90,12 @@ def test_stains_of_the_same_density_leave_8_bit_pixels_as_they_are_above_black()
     stored = pixels(2, 3, 4, 4, 3).clamp_min(1)
     standardise = Standardise(MEAN, STD)
     torch.testing.assert_close(standardise(stored, stain_B3=torch.ones(2, 3)), standardise(stored), atol=1e-4, rtol=0)
+
+
+def test_stains_are_changed_in_full_precision_under_autocast() -> None:
+    """Views are standardised under it, their patches are not: they must not differ."""
+    stored = torch.randint(256, (2, 5, 5, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    standardise, factors_B3 = Standardise((0.5,) * 3, (0.25,) * 3), torch.tensor([[0.6, 1.4, 1.0], [1.0, 1.0, 1.2]])
+    expected = standardise(stored, stain_B3=factors_B3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(standardise(stored, stain_B3=factors_B3), expected)
