@@ -26,7 +26,8 @@ def classification_loss(
 ) -> Float[Tensor, ""]:
     """Mean over the images of w_label CE(logits, label); an image with the label -1 is left out.
 
-    The mean is over images, not over weights: so the mean of two workers' losses is the loss of their joint batch.
+    The mean is over images, not over weights: so the mean of two workers' losses is the loss of their joint batch,
+    where they left out as many.
     """
     losses_B = functional.cross_entropy(output.logits, labels_B, reduction="none", ignore_index=-1)
     if class_weights_C is not None:

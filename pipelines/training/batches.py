@@ -41,7 +41,7 @@ class Batch:
 
     def select(self, rows: Sequence[int]) -> "Batch":
         """The batch of some of the rows, in the order given."""
-        index = torch.as_tensor(rows)
+        index = torch.as_tensor(rows, dtype=torch.int64)  # which of no rows would be floats
         return Batch(
             images=[self.images[i] for i in rows],
             views=self.views[index],

@@ -148,8 +148,8 @@ class Worker:
             step = self._measured_step if len(losses) == 1 else self._step  # the first one warms up
             losses.append(step(request) * len(request.batch))
             n_images += len(request.batch)
-        total_loss, total_images = self._sum(sum(losses), n_images)
         seconds, read = time.perf_counter() - start, self.reader.stats.since(before)
+        total_loss, total_images, left_out = self._sum(sum(losses), n_images, read.bad)
         return {
             "train_loss": total_loss / total_images,
             "updates": len(losses) + (self.history[-1]["updates"] if self.history else 0),
@@ -163,7 +163,7 @@ class Worker:
             "decode_ms_per_image": 1e3 * read.decode_s / n_images,
             "storage_ms_per_request": 1e3 * read.wait_s / max(1, read.requests),
             "retries": read.retries,
-            "images_left_out": read.bad,
+            "images_left_out": int(left_out),
             "read_wait_s": waited,
             "peak_memory_mb": self.memory.peak_mb(),
             **self.memory_of_step,

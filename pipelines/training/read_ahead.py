@@ -16,7 +16,7 @@ from ats_core.models import PatchModel
 from ats_core.recipes import Augmentation
 from ats_core.sampling import Draw, Sampling
 from pipelines.storage.layouts import CHANNELS
-from pipelines.storage.patches import PatchReader
+from pipelines.storage.patches import PatchReader, inside_of
 from pipelines.training.augment import Frame
 from pipelines.training.batches import Batch
 
@@ -37,9 +37,11 @@ class Request:
     def read(self) -> Tensor:
         """Wait for the patches: bool [B], False for an image that the reader has left out."""
         _, inside_BNPP = self.future.result()
-        if not inside_BNPP.shape[1]:  # nothing was asked for, so nothing is missing
-            return torch.ones(len(self.batch), dtype=torch.bool)
-        return inside_BNPP.flatten(1).any(1).cpu()
+        read_B = inside_BNPP.flatten(1).any(1).cpu()
+        for image in (~read_B).nonzero().flatten().tolist():  # unless no pixel was asked for: a frame may be shifted
+            asked_NPP = inside_of(self.batch.images[image], self.centres[image].numpy(), inside_BNPP.shape[-1])
+            read_B[image] = not asked_NPP.any()
+        return read_B
 
     def labels(self) -> Tensor:
         """The labels int64 [B]: -1 for an image that was left out."""

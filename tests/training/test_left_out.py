@@ -14,7 +14,7 @@ from ats_core.step import train_step
 from pipelines.errors import ImageError
 from pipelines.storage.patches import ImageRef, PatchReader
 from pipelines.training.batches import Batch
-from pipelines.training.evaluate import predict
+from pipelines.training.evaluate import Predictions, predict
 from pipelines.training.read_ahead import Request, ask
 
 RECIPE = Recipe(
@@ -74,6 +74,16 @@ def test_a_batch_of_which_nothing_is_read_moves_nothing(tmp_path: Path) -> None:
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
 
+def test_an_image_of_which_a_shifted_frame_asks_no_pixel_is_not_left_out(tmp_path: Path) -> None:
+    """Only a file that cannot be read is: where the draws fall decides nothing."""
+    batch, reader = batch_of(tmp_path, gone=1), PatchReader(16, on_error="skip")
+    _, request = asked(batch, reader)
+    beyond_BN2 = torch.full_like(request.centres, 2 * SIDE)
+    request = replace(request, centres=beyond_BN2, future=reader.submit(batch.images, beyond_BN2))
+    assert not request.future.result()[1].any()
+    assert request.read().all()
+
+
 def test_predictions_are_of_the_images_that_were_read(tmp_path: Path) -> None:
     batch, reader = batch_of(tmp_path, gone=1), PatchReader(16, on_error="skip")
     model = RECIPE.build().eval()
@@ -81,5 +91,7 @@ def test_predictions_are_of_the_images_that_were_read(tmp_path: Path) -> None:
     assert predictions.image_ids == ["0.png", "2.png", "3.png"]
     assert (predictions.labels, len(predictions.logits)) == ([0, 0, 1], 3)
     assert reader.stats.bad == 1
+    nothing = predict(model, reader, [batch.select([1])], seed=0, depth=1)
+    assert nothing.to_json() == Predictions().to_json()
     with pytest.raises(ImageError, match=r"1\.png"):
         predict(model, PatchReader(16), [batch], seed=0, depth=1)
