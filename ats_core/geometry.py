@@ -118,3 +118,11 @@ def holds_a_box(centres_N2: Int[Tensor, "N 2"], patch_size: int, boxes_M4: Float
     starts_N2 = centres_N2 - patch_size // 2
     from_start_NM2 = middles_M2[None] - starts_N2[:, None]
     return ((from_start_NM2 >= 0) & (from_start_NM2 < patch_size)).all(-1).any(-1)
+
+
+def cells_on_a_box(
+    grid: CellGrid, size_2: Int[Tensor, "2"], patch_size: int, boxes_M4: Float[Tensor, "M 4"]
+) -> Bool[Tensor, " K"]:
+    """For each cell of an image of that height and width, whether its patch holds a box as in `holds_a_box`."""
+    centres_1K2 = grid.centres(torch.arange(grid.n_cells)[None], size_2[None], patch_size)
+    return holds_a_box(centres_1K2[0], patch_size, boxes_M4)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ats_core import draw
 from ats_core.attention import entropy
-from ats_core.geometry import CellGrid, holds_a_box
+from ats_core.geometry import CellGrid, cells_on_a_box
 from ats_core.models import AttentionSampling
 from ats_core.recipes import GermanSigns
 from benchmarks.record import progress, record, rounded, table
@@ -107,11 +107,8 @@ def rows(batch: Batch, options: Options) -> Iterator[dict[str, Any]]:
 
 def on_an_object(batch: Batch, model: AttentionSampling) -> Tensor:
     """For each image and cell, whether the cell's patch holds the centre of an object: bool [B, K]."""
-    centres_BK2 = model.grid.centres(
-        torch.arange(model.grid.n_cells).expand(len(batch), -1), batch.sizes, model.patch_size
-    )
-    pairs = zip(centres_BK2, batch.boxes, strict=True)
-    return torch.stack([holds_a_box(centres_K2, model.patch_size, boxes_M4) for centres_K2, boxes_M4 in pairs])
+    pairs = zip(batch.sizes, batch.boxes, strict=True)
+    return torch.stack([cells_on_a_box(model.grid, size_2, model.patch_size, boxes_M4) for size_2, boxes_M4 in pairs])
 
 
 def main(options: Options) -> None:

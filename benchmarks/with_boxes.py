@@ -24,12 +24,12 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ats_core import draw
 from ats_core.features import FeatureNetwork, ResNet8
-from ats_core.geometry import holds_a_box
 from ats_core.models import AttentionSampling
 from ats_core.models.classifier import unit_classifier
 from ats_core.pixels import Standardise
 from ats_core.precision import has_bfloat16, raised
 from ats_core.recipes import GermanSigns
+from benchmarks.first_draws import on_an_object
 from benchmarks.record import progress, record, rounded, table
 from pipelines.catalog.build import read_catalog
 from pipelines.catalog.made import catalog_of
@@ -91,10 +91,8 @@ class Patches:
             a_BK = model.attend(model.standardise(batch.views))
         cells_BN = draw(a_BK, KEPT, "unordered", Generator().manual_seed(seed)).cells
         centres_BN2 = model.grid.centres(cells_BN, batch.sizes, model.patch_size)
-        pairs = zip(centres_BN2, batch.boxes, strict=True)
-        on_sign_BN = torch.stack([holds_a_box(centres_N2, model.patch_size, boxes) for centres_N2, boxes in pairs])
         pixels, inside = PatchReader(model.patch_size).read(batch.images, centres_BN2)
-        return cls(pixels, inside, on_sign_BN, batch.labels)
+        return cls(pixels, inside, on_an_object(batch, model).gather(1, cells_BN), batch.labels)
 
 
 class Maxima(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from ats_core.attention import entropy
-from ats_core.geometry import holds_a_box
+from ats_core.geometry import cells_on_a_box
 from ats_core.models import PatchModel
 from ats_core.recipes import Augmentation
 from ats_core.sampling import Sampling
@@ -104,11 +104,9 @@ def _said(model: PatchModel, request: Request, shown: Collection[str]) -> Predic
 
 def _score_boxes(said: Predictions, model: PatchModel, batch: Batch, attention_BK: Tensor, cells_BN: Tensor) -> None:
     """What the patches and the attention have of the boxes, for each image that has any."""
-    every_cell_1K = torch.arange(model.grid.n_cells)[None]
     for size_2, boxes_M4, a_K, cells_N in zip(batch.sizes, batch.boxes, attention_BK, cells_BN, strict=True):
         if len(boxes_M4):
-            centres_K2 = model.grid.centres(every_cell_1K, size_2[None], model.patch_size)[0]
-            holds_K = holds_a_box(centres_K2, model.patch_size, boxes_M4).float()
+            holds_K = cells_on_a_box(model.grid, size_2, model.patch_size, boxes_M4).float()
             said.on_box.append(holds_K[cells_N[a_K[cells_N] > 0]].mean().item())
             said.on_box_uniform.append(holds_K.mean().item())
             said.attention_on_box.append((a_K * holds_K).sum().item())
