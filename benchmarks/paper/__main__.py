@@ -18,7 +18,7 @@ import tyro
 from benchmarks.paper import colon, figures, gtsdb, mnist
 from benchmarks.paper.hardest import hardest
 from benchmarks.paper.sampling import tested
-from benchmarks.paper.trials import Trial, by_row, finished, joined, lacking, share
+from benchmarks.paper.trials import Trial, by_row, finished, joined, lacking, place, share
 from benchmarks.record import progress, record, recorded, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
@@ -96,6 +96,8 @@ def trials_of(options: Options) -> list[Trial]:
         "gtsdb-speed-limit": partial(gtsdb.models, task="speed_limit"),
     }
     trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
+    if unknown := set(options.rows) - (rows := {trial.row for trial in trials}):
+        raise SystemExit(f"{options.experiment} has no row {sorted(unknown)}. Choose from {sorted(rows)}.")
     return [trial for trial in trials if not options.rows or trial.row in options.rows]
 
 
@@ -120,7 +122,7 @@ def tabulated(
             values = [of_run[key] for of_run in means if key in of_run]
             line[title] = _text(values)
         if paper:
-            line["paper: train loss"], line["test error "] = paper.get(name, ("-", "-"))
+            line["paper: train loss"], line["paper: test error"] = paper.get(name, ("-", "-"))
         lines.append(line)
     return lines
 
@@ -137,8 +139,9 @@ def differences(rows: Sequence[Mapping[str, Any]], folds: int) -> list[dict[str,
         seeds = sorted(of_name.keys() & of_first.keys())
         if len(seeds) > 1:
             line: dict[str, Any] = {"run by run": f"{name} less {first}", "runs": len(seeds)}
-            for title in COMPARED:
-                line[title] = _text([of_name[s][MEASURES[title]] - of_first[s][MEASURES[title]] for s in seeds])
+            for title, key in ((title, MEASURES[title]) for title in COMPARED):
+                both = [(of_name[seed], of_first[seed]) for seed in seeds]
+                line[title] = _text([own[key] - other[key] for own, other in both if key in own.keys() & other.keys()])
             lines.append(line)
     return lines
 
@@ -178,6 +181,13 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Trial]:
     return progress(trials, lambda trial: f"{trial.row}, seed {trial.options.seed}")
 
 
+def _keep_what_is_recorded(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to put fewer rows in place of those recorded."""
+    if lost := {place(row) for row in recorded(name)} - {place(row) for row in rows}:
+        remedy = "Give --add, which keeps them, or delete the file, to begin anew."
+        raise SystemExit(f"--record would drop {len(lost)} rows of benchmarks/results/{name}.json. {remedy}")
+
+
 def main(options: Options) -> None:
     """Train this process's share, then show all that is there."""
     again = options.experiment == "colon-sampling"
@@ -201,6 +211,7 @@ def main(options: Options) -> None:
         if of_table:
             print(table(of_table))
     if options.record:
+        _keep_what_is_recorded(name, rows)
         record(name, {line["row"]: line["test error"] for line in lines}, rows=rows)
     if options.figures:
         draw(options, trials)

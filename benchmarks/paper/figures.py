@@ -5,7 +5,6 @@ from pathlib import Path
 
 from benchmarks.paper.trials import Trial
 from benchmarks.record import table
-from pipelines.catalog.schema import Box
 from pipelines.report import runs as reports
 from pipelines.report.agreement import agreement, final_maps
 from pipelines.report.curves import X, learning_curves
@@ -31,9 +30,9 @@ def shown(run: str) -> list[str]:
 def curves(
     name: str,
     runs: Sequence[Run],
-    measures: Sequence[str] = ("train_loss", "test_error"),
+    measures: Sequence[str],
     *,
-    x: X = "seconds",
+    x: X,
     to: Path = FIGURES,
 ) -> Path:
     """Draw the learning curves of some rows (the paper's Figure 2); runs of one row are one line with its band."""
@@ -48,12 +47,11 @@ def evolution_of_images(
     run: str,
     *,
     epochs: int | Sequence[int] = EPOCHS,
-    window: Box | None = None,
     to: Path = FIGURES,
 ) -> Path:
     """Draw how one run's attention moves on each image that it kept (the paper's Figure 3)."""
     rows = [Row(image_id, run, image_id) for image_id in shown(run)]
-    drawn = evolution_figure(rows, reports.catalog_of(run), epochs=epochs, window=window)
+    drawn = evolution_figure(rows, reports.catalog_of(run), epochs=epochs)
     return _write(to / f"{name}.png", drawn)
 
 
@@ -63,12 +61,11 @@ def evolution_of_settings(
     image_id: str,
     *,
     epochs: int | Sequence[int] = EPOCHS,
-    window: Box | None = None,
     to: Path = FIGURES,
 ) -> Path:
     """Draw how the attention on one image moves in runs that differ in a setting (supplementary Figures 1 and 2)."""
     rows = [Row(row, run, image_id) for row, run in runs]
-    drawn = evolution_figure(rows, reports.catalog_of(runs[0][1]), epochs=epochs, window=window)
+    drawn = evolution_figure(rows, reports.catalog_of(runs[0][1]), epochs=epochs)
     return _write(to / f"{name}.png", drawn)
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from ats_core.recipes import MegapixelMNIST
 from benchmarks.paper import colon, mnist
-from benchmarks.paper.__main__ import Options, differences, name_of, one_a_row, tabulated, trials_of
+from benchmarks.paper.__main__ import (
+    Options,
+    _keep_what_is_recorded,
+    differences,
+    name_of,
+    one_a_row,
+    tabulated,
+    trials_of,
+)
 from benchmarks.paper.trials import Trial, by_row, joined, lacking, place, share
 from benchmarks.record import recorded
 
@@ -58,6 +66,11 @@ def test_rows_can_be_chosen() -> None:
     assert {trial.row for trial in trials("mnist", rows=("ATS-5", "CNN"))} == {"ATS-5", "CNN"}
 
 
+def test_a_row_that_is_not_there_is_named() -> None:
+    with pytest.raises(SystemExit, match=r"colon has no row \['ATS10'\]\. Choose from \['ATS-10'"):
+        trials("colon", rows=("ATS10", "ATS-50"))
+
+
 def test_the_parts_of_a_share_are_all_of_it() -> None:
     everything = trials("mnist", runs=3)
     parts = [share(everything, f"{i}/4") for i in range(1, 5)]
@@ -89,7 +102,7 @@ def test_a_table_is_of_runs_and_a_run_of_folds() -> None:
     (line,) = tabulated(rows + unfinished, 2, {"a": ("0.1", "0.2")})
     assert line["runs"] == 2
     assert line["test error"] == f"{0.3:.3f} +- {0.2 / sqrt(2) / sqrt(2):.3f}"
-    assert (line["AUROC"], line["paper: train loss"], line["test error "]) == ("-", "0.1", "0.2")
+    assert (line["AUROC"], line["paper: train loss"], line["paper: test error"]) == ("-", "0.1", "0.2")
     assert tabulated(unfinished, 2) == []
 
 
@@ -103,6 +116,15 @@ def test_runs_are_compared_with_those_of_their_seed() -> None:
     ]
     (line,) = differences([*rows[:-1], {"row": "c", "seed": 0} | dict.fromkeys(keys, 0.0)], 1)
     assert (line["run by run"], line["runs"], line["AUROC"]) == ("b less a", 2, "0.010 +- 0.000")
+    (line,) = differences([{key: row[key] for key in row if key != "train_loss"} for row in rows], 1)
+    assert (line["test loss"], line["train loss"]) == ("0.010 +- 0.000", "-")
+
+
+def test_what_is_recorded_is_not_replaced_by_less() -> None:
+    rows = recorded("paper_colon")
+    _keep_what_is_recorded("paper_colon", [*rows, rows[0] | {"seed": 99}])
+    with pytest.raises(SystemExit, match=r"would drop 2 rows of benchmarks/results/paper_colon\.json. Give --add"):
+        _keep_what_is_recorded("paper_colon", rows[2:])
 
 
 RECORDED = (
@@ -114,6 +136,7 @@ RECORDED = (
 @pytest.mark.parametrize("experiment", RECORDED)
 def test_what_is_recorded_is_not_trained_again(experiment: str) -> None:
     rows, every = recorded(name_of(options(experiment))), trials(experiment)
+    assert rows
     assert len({place(row) for row in rows}) == len(rows)
     assert len(lacking(every, rows)) == len(every) - len(rows)
 
