@@ -1,6 +1,7 @@
-"""The paper's three tasks, and two on roads of ours, as plain dataclasses: all settings of a run but input and output.
+"""The paper's three tasks, generated and German roads, and your own images: all settings of a run but input and output.
 
-A recipe builds its model. Its docstring gives the paper, the expected figure, the cost and the command.
+A recipe is a plain dataclass, and builds its model. Its docstring gives the paper, the expected figure, the cost and
+the command.
 """
 
 from collections.abc import Callable, Mapping

@@ -9,7 +9,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from pipelines.catalog.schema import Box
 from pipelines.report.drawing import MAP_COLOURS, draw_attention, draw_boxes, draw_view, plain_text, png
 from pipelines.report.runs import CatalogImage, RunError, attention_epochs, attention_maps, catalog_images, grid_of
 
@@ -28,17 +27,13 @@ class Row:
     image_id: str
 
 
-def evolution_figure(
-    rows: Sequence[Row], catalog: str, *, epochs: int | Sequence[int] = EPOCHS, window: Box | None = None
-) -> bytes:
+def evolution_figure(rows: Sequence[Row], catalog: str, *, epochs: int | Sequence[int] = EPOCHS) -> bytes:
     """A PNG with a row an image or a setting, a column an epoch; see `draw_evolution`."""
-    return png(draw_evolution(rows, catalog, epochs=epochs, window=window))
+    return png(draw_evolution(rows, catalog, epochs=epochs))
 
 
 @plain_text()
-def draw_evolution(
-    rows: Sequence[Row], catalog: str, *, epochs: int | Sequence[int] = EPOCHS, window: Box | None = None
-) -> Figure:
+def draw_evolution(rows: Sequence[Row], catalog: str, *, epochs: int | Sequence[int] = EPOCHS) -> Figure:
     """The view with its boxes, then the attention after some epochs, each map a as (a - min a) / (max a - min a).
 
     Below each map is the number of effective cells, exp(entropy): the normalisation hides how sharp it is.
@@ -47,7 +42,6 @@ def draw_evolution(
         rows: what to show; the runs must have kept the attention of these images.
         catalog: URI of a catalog that has the images, of any view size.
         epochs: which, or how many, evenly among those that all runs kept.
-        window: the part of the image to show, (y0, x0, y1, x1) in its pixels; all of it when not given.
 
     Raises:
         RunError: a run kept no attention of an image or of an epoch.
@@ -55,13 +49,12 @@ def draw_evolution(
     """
     shown = _chosen(rows, epochs)
     images = catalog_images(catalog, {row.image_id for row in rows})
-    windows = [window or (0.0, 0.0, *images[row.image_id].size) for row in rows]
-    height = SIDE * max((y1 - y0) / (x1 - x0) for y0, x0, y1, x1 in windows)
+    height = SIDE * max(height / width for height, width in (images[row.image_id].size for row in rows))
     size = (SIDE * (1 + len(shown)) + 0.9, (height + 0.2) * len(rows) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(rows), 1 + len(shown), squeeze=False)
-    for row, line, part in zip(rows, panels, windows, strict=True):
-        _draw_row(line, row, images[row.image_id], shown, part)
+    for row, line in zip(rows, panels, strict=True):
+        _draw_row(line, row, images[row.image_id], shown)
     for axes, title in zip(panels[0], ("image", *(f"epoch {epoch}" for epoch in shown)), strict=True):
         axes.set_title(title, fontsize=9)
     bar = figure.colorbar(ScalarMappable(cmap=MAP_COLOURS), ax=panels, ticks=[0, 1], shrink=0.6, aspect=30, pad=0.01)
@@ -88,7 +81,7 @@ def _map(row: Row, epoch: int) -> np.ndarray:
     return maps[row.image_id]
 
 
-def _draw_row(line: Sequence[Axes], row: Row, image: CatalogImage, epochs: Sequence[int], window: Box) -> None:
+def _draw_row(line: Sequence[Axes], row: Row, image: CatalogImage, epochs: Sequence[int]) -> None:
     grid = grid_of(row.run)
     _draw_view(line[0], image)
     line[0].set_ylabel(row.title, fontsize=9)
@@ -96,9 +89,9 @@ def _draw_row(line: Sequence[Axes], row: Row, image: CatalogImage, epochs: Seque
         a = _map(row, epoch)
         draw_attention(axes, a, grid, image.size)
         axes.set_xlabel(f"{effective_cells(a):,.0f} cells", fontsize=7, labelpad=2)
-    y0, x0, y1, x1 = window
+    height, width = image.size
     for axes in line:
-        axes.set(xlim=(x0, x1), ylim=(y1, y0), xticks=[], yticks=[])
+        axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
 
 

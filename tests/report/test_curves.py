@@ -135,7 +135,7 @@ def test_from_run_directories_to_a_picture(tmp_path: Path) -> None:
             runs.append((row, str(tmp_path / f"{row}-{i}")))
             RunDirectory(runs[-1][1]).write_metrics(rows)
     assert history(runs[1][1]) == of_rows["ATS-10"][1]
-    drawn = curves("figure2", runs, ("train_loss",), to=tmp_path / "figures")
+    drawn = curves("figure2", runs, ("train_loss",), x="seconds", to=tmp_path / "figures")
     assert drawn == tmp_path / "figures" / "figure2.png"
     assert drawn.read_bytes() == learning_curves(of_rows, ("train_loss",))
     with Image.open(io.BytesIO(drawn.read_bytes())) as picture:

@@ -130,11 +130,6 @@ def test_a_map_lies_where_its_cells_are(tmp_path: Path, run: str, catalog: str) 
     assert pooled.axes[1].get_ylim() == (48, 0)
 
 
-def test_a_window_shows_one_part_in_every_column(run: str, catalog: str) -> None:
-    figure = draw_evolution([Row("", run, "a")], catalog, epochs=2, window=(10, 20, 40, 60))
-    assert {(*axes.get_xlim(), *axes.get_ylim()) for axes in figure.axes[:3]} == {(20, 60, 40, 10)}
-
-
 @pytest.mark.parametrize(
     ("wanted", "shown"), [(5, EPOCHS), (9, EPOCHS), (2, (1, 40)), (4, (1, 5, 20, 40)), ((10, 5), (10, 5))]
 )
