@@ -44,7 +44,7 @@ RECIPE = replace(GermanSigns(), anomaly=2.0, patch_size=48, n_patches=KEPT, lr=3
 SIGN_WEIGHT = 10.0
 """Of a patch with a sign, in the loss by boxes: one of 80 patches holds one."""
 
-By = Literal["labels", "boxes"]
+Supervision = Literal["labels", "boxes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +116,10 @@ class Maxima(nn.Module):
         return functional.normalize(self.layers(patches_MCPP).amax((2, 3)), dim=-1)
 
 
-class Told(nn.Module):
+class PatchClassifier(nn.Module):
     """Logits of frames and of their patches, from features alone."""
 
-    def __init__(self, features: FeatureNetwork, by: By) -> None:
+    def __init__(self, features: FeatureNetwork, by: Supervision) -> None:
         super().__init__()
         self.by, self.features, self.classifier = by, features, unit_classifier(features.n_features, 1)
         self.standardise = Standardise(RECIPE.mean, RECIPE.std)
@@ -144,7 +144,7 @@ class Told(nn.Module):
         return functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), pos_weight=weight)
 
 
-def fitted(model: Told, patches: Patches, epochs: int, seed: int) -> float:
+def fitted(model: PatchClassifier, patches: Patches, epochs: int, seed: int) -> float:
     """Train it, a step for every 16 frames; the mean loss of the last epoch."""
     optimiser = torch.optim.Adam(model.parameters(), lr=RECIPE.lr)
     drop = torch.optim.lr_scheduler.MultiStepLR(optimiser, [round(0.8 * epochs)])
@@ -166,7 +166,7 @@ def fitted(model: Told, patches: Patches, epochs: int, seed: int) -> float:
 
 
 @torch.no_grad()
-def scored(model: Told, patches: Patches) -> dict[str, float | None]:
+def scored(model: PatchClassifier, patches: Patches) -> dict[str, float | None]:
     """AUROC of frames, and by boxes of patches; no patch is told anything by labels."""
     model.eval()
     logits = torch.cat([model(patches.select(frames_B)) for frames_B in torch.arange(len(patches.labels)).split(BATCH)])
@@ -189,10 +189,10 @@ def main(options: Options) -> None:
     train, test = (_patches(catalog, names, options.seed) for names in (splits.train, splits.test))
     touched = test.on_sign[test.labels == 1].any(1).float().mean().item()
     rows: list[dict[str, Any]] = []
-    bys: tuple[By, ...] = ("labels", "boxes")
+    bys: tuple[Supervision, ...] = ("labels", "boxes")
     for by, name in progress(list(product(bys, NETWORKS)), " ".join):
         torch.manual_seed(options.seed)
-        model = Told(NETWORKS[name](), by)
+        model = PatchClassifier(NETWORKS[name](), by)
         train_loss = fitted(model, train, options.epochs, options.seed)
         rows.append({"by": by, "network": name} | rounded({"train loss": train_loss} | scored(model, test)))
     print(table(rows))

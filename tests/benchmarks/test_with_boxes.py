@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.with_boxes import By, Maxima, Patches, Told, fitted, scored
+from benchmarks.with_boxes import Maxima, PatchClassifier, Patches, Supervision, fitted, scored
 
 GREY, BRIGHT = 120, 250
 
@@ -20,9 +20,9 @@ def frames(n: int, seed: int, bright: int = 1) -> Patches:
     return Patches(pixels, torch.ones(n, 30, 16, 16, dtype=torch.bool), on_sign, labels)
 
 
-def measured(by: By, bright: int) -> dict[str, float | None]:
+def measured(by: Supervision, bright: int) -> dict[str, float | None]:
     torch.manual_seed(0)
-    model = Told(Maxima(), by)
+    model = PatchClassifier(Maxima(), by)
     fitted(model, frames(96, seed=1, bright=bright), epochs=4, seed=0)
     return scored(model, frames(40, seed=2, bright=bright))
 
