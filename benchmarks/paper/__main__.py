@@ -181,7 +181,7 @@ def _progress(trials: Sequence[Trial]) -> Iterator[Trial]:
     return progress(trials, lambda trial: f"{trial.row}, seed {trial.options.seed}")
 
 
-def _keep_what_is_recorded(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def keep_what_is_recorded(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Refuse to put fewer rows in place of those recorded."""
     if lost := {place(row) for row in recorded(name)} - {place(row) for row in rows}:
         remedy = "Give --add, which keeps them, or delete the file, to begin anew."
@@ -211,7 +211,7 @@ def main(options: Options) -> None:
         if of_table:
             print(table(of_table))
     if options.record:
-        _keep_what_is_recorded(name, rows)
+        keep_what_is_recorded(name, rows)
         record(name, {line["row"]: line["test error"] for line in lines}, rows=rows)
     if options.figures:
         draw(options, trials)

@@ -9,8 +9,8 @@ from ats_core.recipes import MegapixelMNIST
 from benchmarks.paper import colon, mnist
 from benchmarks.paper.__main__ import (
     Options,
-    _keep_what_is_recorded,
     differences,
+    keep_what_is_recorded,
     name_of,
     one_a_row,
     tabulated,
@@ -122,9 +122,9 @@ def test_runs_are_compared_with_those_of_their_seed() -> None:
 
 def test_what_is_recorded_is_not_replaced_by_less() -> None:
     rows = recorded("paper_colon")
-    _keep_what_is_recorded("paper_colon", [*rows, rows[0] | {"seed": 99}])
+    keep_what_is_recorded("paper_colon", [*rows, rows[0] | {"seed": 99}])
     with pytest.raises(SystemExit, match=r"would drop 2 rows of benchmarks/results/paper_colon\.json. Give --add"):
-        _keep_what_is_recorded("paper_colon", rows[2:])
+        keep_what_is_recorded("paper_colon", rows[2:])
 
 
 RECORDED = (
