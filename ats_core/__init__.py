@@ -1,4 +1,4 @@
-"""Attention sampling in pure PyTorch: no Ray, no storage, no global random state.
+"""Attention sampling in pure PyTorch: no Ray, and nothing of where images lie.
 
 The flow, one module a stage:
 

@@ -26,7 +26,7 @@ def anomaly(views_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
     colours_BCM = colours_BCM - colours_BCM.mean(2, keepdim=True)
     covariance_BCC = colours_BCM @ colours_BCM.mT / colours_BCM.shape[2]
     noise_CC = NOISE * torch.eye(views_BCHW.shape[1], dtype=torch.float64, device=views_BCHW.device)
-    root_BCC = torch.linalg.cholesky(covariance_BCC + noise_CC)
+    root_BCC, _ = torch.linalg.cholesky_ex(covariance_BCC + noise_CC)  # of pixels that are none: NaN, not an error
     white_BCM = torch.linalg.solve_triangular(root_BCC, colours_BCM, upper=False)
     return torch.unflatten(white_BCM.square().sum(1), 1, views_BCHW.shape[2:]).to(views_BCHW.dtype)
 

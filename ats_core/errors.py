@@ -30,5 +30,9 @@ class RecipeError(AtsError):
     """A recipe or option that names something unknown or impossible."""
 
 
+class DivergedError(AtsError):
+    """A training whose loss is no number any more."""
+
+
 class BundleError(AtsError):
     """A saved model that cannot be read back."""

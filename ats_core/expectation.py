@@ -67,7 +67,8 @@ def standard_error(a_BN: Float[Tensor, "B N"], f_BND: Float[Tensor, "B N D"], dr
     the pairs of drawn cells (`unordered_variance`).
 
     One draw shows no spread, and the top cells tell nothing of the others: infinity. With all the mass drawn, `last`
-    and `unordered` are exact, as is one draw by any estimator: 0. Drawn features that are all alike give 0 as well.
+    and `unordered` are exact, as is one draw by any estimator: 0. Drawn features that are all alike give 0 as well
+    if they were drawn from the attention itself.
     """
     _check_fit(a_BN, f_BND, draw)
     if draw.estimator == "unordered" and not draw.undrawn.any():  # of all K cells the pairs are many

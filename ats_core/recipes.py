@@ -65,7 +65,7 @@ class Recipe:
     gated: bool = False
     """The gated form of Deep MIL's attention."""
     chunk: int | None = None
-    """Patches a pass where all are read, each computed twice for less memory; None keeps all in one pass."""
+    """Patches a pass where all are read; `deep_mil` computes each twice then, for less memory than all at once."""
     estimator: str = "unordered"
     anomaly: float = 0.0
     """Power of the anomaly of a cell's colours that the attention starts from (`AnomalyAttention`); 0 starts evenly."""
@@ -88,10 +88,21 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        """Refuse means that do not fit the channels: they would broadcast."""
+        """Refuse what would broadcast, divide by zero, or fail only once a batch is there."""
         if not len(self.mean) == len(self.std) == self.channels:
             reason = f"it has {len(self.mean)} means and {len(self.std)} standard deviations"
             raise RecipeError(f"recipe of {self.channels} channels", reason, "Give one of each for every channel.")
+        if not all(deviation > 0 for deviation in self.std):
+            raise RecipeError(f"recipe with std {self.std}", "pixels are divided by it", "Give positive numbers.")
+        if self.augmentation.stain and self.channels != 3:
+            reason = "stains are told apart in red, green and blue"
+            raise RecipeError(f"stain of {self.channels} channels", reason, "Leave `stain` at 0.")
+        for name in ("view_size", "mil_grid"):
+            if len(sizes := getattr(self, name)) != 2 or not all(_is_count(size) for size in sizes):
+                raise RecipeError(f"{name} {sizes}", "it is no height and width", "Give two whole numbers from 1 on.")
+        for name in ("patch_size", "epochs", "batch_size", "chunk"):
+            if (size := getattr(self, name)) is not None and not _is_count(size):
+                raise RecipeError(f"{name} {size}", "it is no number of things", "Give a whole number from 1 on.")
 
     def build(self) -> Model:
         """A fresh model; its weights come from torch's global generator, so seed that first."""
@@ -254,6 +265,10 @@ def network(name: str, table: Mapping[str, Callable[..., Any]], kind: str) -> Ca
         remedy = "Install the package on every node, or check the spelling of package.module:function."
         raise RecipeError(f"{kind} {name!r}", str(error), remedy) from error
     return own
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 def _sampling(recipe: Recipe, kind: type[AttentionSampling]) -> AttentionSampling:

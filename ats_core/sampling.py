@@ -52,6 +52,9 @@ class Draw:
 
         So N may be chosen after the fact, or grow. It stays unbiased as long as features do not decide on it.
         """
+        if not 1 <= n <= self.cells.shape[1]:
+            reason = f"the draw has {self.cells.shape[1]}"
+            raise DrawError(f"prefix of {n} cells", reason, "Take at least one, and at most all.")
         rule, q_BN = _rule(self.estimator), self.proposal[:, :n]
         again_BNN = (self.cells[:, :, None] == self.cells[:, None, :]).tril(-1)  # with replacement
         left_out_B = self.proposal.masked_fill(again_BNN.any(-1), 0.0)[:, n:].sum(-1)
@@ -132,13 +135,16 @@ def _with_replacement(q_BK: Float64[Tensor, "B K"], n: int, generator: Randomnes
 def _shares(q_BK: Tensor, generator: Randomness) -> list[tuple[Tensor, torch.Generator | None]]:
     """The rows of each generator."""
     if isinstance(generator, Sequence):
-        return list(zip(torch.split(q_BK, 1), generator, strict=True))
+        if len(generator) != len(q_BK):
+            reason = f"the proposal has {len(q_BK)} rows"
+            raise DrawError(f"{len(generator)} generators", reason, "Pass one of all images, or one an image.")
+        return list(zip(torch.split(q_BK, 1), generator, strict=True)) if generator else [(q_BK, None)]
     return [(q_BK, generator)]
 
 
 def _normalised(q_BK: Tensor) -> Float64[Tensor, "B K"]:
     """The proposal without gradient, in float64, summing to one to float64's precision; refuses what is none."""
-    if q_BK.ndim != 2 or not q_BK.is_floating_point():
+    if q_BK.ndim != 2 or not q_BK.shape[1] or not q_BK.is_floating_point():
         reason = f"is {q_BK.dtype} of shape {tuple(q_BK.shape)}"
         raise ProposalError("proposal", reason, "Pass floating-point probabilities [B, K], a row an image.")
     q_BK = q_BK.detach().double()

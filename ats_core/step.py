@@ -1,5 +1,6 @@
 """One update of a model: the same for every model, in training and in measuring what a step costs."""
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -7,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
 
+from ats_core.errors import DivergedError
 from ats_core.losses import attention_loss, classification_loss
 from ats_core.sampling import Draw
 
@@ -39,6 +41,9 @@ def train_step(
         clip_norm: largest norm of the gradient of all weights.
         class_weights_C: on the same device.
         autocast: of the forward pass alone; none when not given.
+
+    Raises:
+        DivergedError: the loss is not finite, and nor are the weights now.
     """
     with autocast:
         output = model(views, draw, patches)
@@ -47,4 +52,7 @@ def train_step(
     autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
-    return classification_loss(output, labels_B, class_weights_C).item()
+    if not math.isfinite(known := classification_loss(output, labels_B, class_weights_C).item()):
+        remedy = "Go back to an earlier state with a lower learning rate, and look for pixels that are no numbers."
+        raise DivergedError(f"loss of {known}", "the weights are lost", remedy)
+    return known

@@ -74,8 +74,8 @@ class AttentionSampling(nn.Module):
     def forward(self, views: Float[Tensor, "B C h w"], draw: Draw, patches: Float[Tensor, "B N C P P"]) -> Output:
         """Logits of the expectation of features under the attention of the present weights.
 
-        The draw may come from other weights than the present ones: the expectation corrects for it. `released` differs
-        in its gradient alone, so without one any draw will do.
+        The draw may come from other weights than the present ones: the expectation corrects for it. `released` takes a
+        draw by the present ones, from which it differs in its gradient alone; without a gradient any draw will do.
         """
         a_BK = self.attend(views)
         a_BN = a_BK.gather(1, draw.cells)

@@ -68,8 +68,9 @@ class DeepMIL(WholeGrid):
 
     def forward(self, views: Float[Tensor, "B C h w"], draw: Draw, patches: Float[Tensor, "B K C P P"]) -> Output:
         """Logits of the mean feature under the attention over all patches; nothing is estimated."""
+        self.check_fit(draw, patches)
         f_BKD = features_of_patches(self.features, patches, self.chunk)
         with full_precision(views.device):
             a_BK = torch.softmax(self.attention(f_BKD), dim=-1)
             logits_BC = self.classifier((a_BK[..., None] * f_BKD).sum(1))
-        return Output(logits_BC, a_BK, torch.zeros_like(logits_BC))
+        return Output(logits_BC, a_BK.scatter(1, draw.cells, a_BK), torch.zeros_like(logits_BC))

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ats_core.errors import DrawError
 from ats_core.features import FeatureNetwork
 from ats_core.geometry import CellGrid
 from ats_core.pixels import Standardise
@@ -44,3 +45,9 @@ class WholeGrid(nn.Module):
         """Every cell, in order."""
         n_cells = self.grid.n_cells
         return all_cells(views.new_full((len(views), n_cells), 1 / n_cells))
+
+    def check_fit(self, draw: Draw, patches: Float[Tensor, "B K C P P"]) -> None:
+        """DrawError unless there is a patch of every cell."""
+        if not draw.cells.shape == patches.shape[:2] == (len(patches), self.grid.n_cells):
+            reason = f"patches are {tuple(patches.shape[:2])}, of a grid of {self.grid.n_cells}"
+            raise DrawError(f"draw of shape {tuple(draw.cells.shape)}", reason, "Pass every patch that `propose` asks.")

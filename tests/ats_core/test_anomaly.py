@@ -39,6 +39,16 @@ def test_a_grey_view_and_an_even_one_have_finite_distances(dtype: torch.dtype) -
     assert (anomaly(torch.ones(1, 3, 8, 8, dtype=dtype)) == 0).all()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_view_of_no_numbers_has_no_distances_and_leaves_the_others_theirs(value: float) -> None:
+    views = some_views()
+    expected = anomaly(views)[0]
+    views[1, 0, 3, 3] = value
+    found = anomaly(views)
+    assert found[1].isnan().all()
+    assert torch.equal(found[0], expected)
+
+
 def test_the_one_red_pixel_is_the_most_anomalous_though_others_are_brighter() -> None:
     view = torch.randn(1, 1, 30, 30, generator=torch.Generator().manual_seed(0)).repeat(1, 3, 1, 1)
     view[0, 0, 17, 5] += 1

@@ -138,6 +138,28 @@ def test_means_that_do_not_fit_the_channels_are_refused(settings: dict[str, obje
         replace(SpeedLimits(), **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"std": (0.2, 0.0, 0.2)}, "pixels are divided by it"),
+        ({"std": (0.2, float("nan"), 0.2)}, "pixels are divided by it"),
+        ({"view_size": (6, -1)}, "no height and width"),
+        ({"mil_grid": (0, 3)}, "no height and width"),
+        ({"patch_size": 0}, "patch_size 0"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"chunk": 0}, "chunk 0"),
+    ],
+)
+def test_sizes_and_deviations_that_cannot_be_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        replace(SpeedLimits(), **settings)
+
+
+def test_stains_of_anything_but_colours_are_refused() -> None:
+    with pytest.raises(RecipeError, match="red, green and blue"):
+        MegapixelMNIST(augmentation=Augmentation(stain=0.4))
+
+
 class TestOwnNetwork:
     def test_is_built_from_its_module_and_function(self) -> None:
         recipe = replace(SpeedLimits(), features="ats_core.features:LeNet")

@@ -180,6 +180,7 @@ REFUSED = {
     "unnormalised": (row(0.5, 0.4), 1, "iid", ProposalError, r"row 1: does not sum to 1.*softmax"),
     "zero": (row(0.0, 0.0), 1, "iid", ProposalError, r"row 1: does not sum to 1"),
     "one row": (Q_K, 1, "iid", ProposalError, r"shape \(5,\).*\[B, K\]"),
+    "no cells": (torch.ones(2, 0), 1, "iid", ProposalError, r"shape \(2, 0\).*\[B, K\]"),
     "integers": (torch.ones(1, 1, dtype=torch.int64), 1, "iid", ProposalError, r"int64.*floating-point"),
     "none drawn": (row(0.5, 0.5), 0, "unordered", DrawError, r"draw of 0 cells.*at least one"),
     "too many": (Q_K[None], 6, "unordered", DrawError, r"draw of 6 cells: the proposal has 5.*at most 5.*'iid'"),
@@ -209,7 +210,7 @@ def test_with_a_generator_an_image_its_draw_does_not_depend_on_the_others(estima
         alone = draw(q_BK[rows], 4, estimator, generators(rows))
         assert torch.equal(alone.cells, together.cells[rows])
         assert torch.equal(alone.weights, together.weights[rows])
-    with pytest.raises(ValueError, match="argument"):
+    with pytest.raises(DrawError, match="1 generators: the proposal has 5 rows"):
         draw(q_BK, 4, estimator, generators([0]))
 
 
@@ -224,3 +225,6 @@ def test_a_prefix_of_a_draw_is_a_draw(estimator: str) -> None:
         torch.testing.assert_close(prefix.undrawn, undrawn_B, atol=1e-12, rtol=0)
         assert torch.equal(prefix.weights, ESTIMATORS[estimator].weights(prefix.proposal, prefix.undrawn))
     assert torch.equal(drawn.prefix(6).weights, drawn.weights)
+    for n in (0, 7):
+        with pytest.raises(DrawError, match=f"prefix of {n} cells: the draw has 6"):
+            drawn.prefix(n)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from ats_core.errors import DivergedError
 from ats_core.losses import classification_loss
 from ats_core.recipes import ColonCancer
 from ats_core.sampling import Draw
@@ -33,6 +34,13 @@ def test_it_returns_the_weighted_classification_loss_before_it_alone(entropy_wei
     loss = train_step(model, SGD(model.parameters(), lr=1.0), *sample, LABELS, **options)
     assert loss == pytest.approx(expected)
     assert classification_loss(model(*sample), LABELS, WEIGHTS).item() != pytest.approx(expected)
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    model, views, draw, patches = case()
+    patches[1, 2, 0, 3, 3] = torch.nan
+    with pytest.raises(DivergedError, match="loss of nan: the weights are lost"):
+        train_step(model, SGD(model.parameters()), views, draw, patches, LABELS, entropy_weight=0.0, clip_norm=1.0)
 
 
 def test_the_gradient_of_all_weights_together_is_clipped() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ats_core import bundle
+from ats_core.errors import DrawError
 from ats_core.losses import attention_loss
 from ats_core.models import Model, PatchModel
 from ats_core.recipes import MODELS, Recipe
@@ -125,6 +126,23 @@ class TestForward:
         together, alone = classify(model, images, drawn), classify(model, images[1:2], replace(drawn, **rows))
         for field in ("logits", "attention"):
             torch.testing.assert_close(getattr(together, field)[1:2], getattr(alone, field), rtol=1e-9, atol=1e-9)
+
+    def test_is_indifferent_to_the_order_of_patches(self, model: Model) -> None:
+        images = some_images(model)
+        drawn = model.propose(see(model, images), generator=seeded(0))
+        order = torch.randperm(drawn.cells.shape[1], generator=seeded(2))
+        rows = {name: getattr(drawn, name)[:, order] for name in ("cells", "proposal", "weights")}
+        one, other = classify(model, images, drawn), classify(model, images, replace(drawn, **rows))
+        for field in ("logits", "attention"):
+            torch.testing.assert_close(getattr(one, field), getattr(other, field), rtol=1e-9, atol=1e-9)
+
+    @pytest.mark.parametrize("name", ["deep_mil", "ips"])
+    def test_of_a_whole_grid_refuses_a_part_of_it(self, small: Recipe, name: str) -> None:
+        model = build(replace(small, model=name))
+        images = some_images(model)
+        part = model.propose(see(model, images)).prefix(5)
+        with pytest.raises(DrawError, match=r"draw of shape \(3, 5\)"):
+            classify(model, images, part)
 
     def test_tells_images_apart(self, model: Model) -> None:
         logits = propose_and_classify(model, some_images(model)).logits
