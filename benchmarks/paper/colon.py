@@ -32,7 +32,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "CNN 0.5": {"model": "cnn", "view_size": (250, 250), "epochs": 40},
     "CNN 1": {"model": "cnn", "view_size": (500, 500), "epochs": 20},
     "Deep MIL": {"model": "deep_mil", "epochs": 10},
-    "IPS-50": {"model": "ips", "n_patches": 50, "epochs": 20},
+    "IPS-50": {"model": "ips", "n_patches": 50, "lr": 1e-4, "epochs": 40},
 }
 
 ESTIMATORS: Mapping[str, Mapping[str, Any]] = {

@@ -54,13 +54,13 @@ class TrainOptions:
     batch_size: int | None = None
     """Images an update, over all workers."""
     lr: float | None = None
-    """Learning rate of Adam."""
+    """Learning rate of Adam; `ips` on features of 512 (colon cancer) learns at 1e-4, and not at 1e-3."""
     entropy_weight: float | None = None
     """Weight of the entropy of the attention, which keeps draws exploring; unless given, 0 for all models but `ats`."""
     gated: bool = False
     """`deep_mil` with gated attention."""
     chunk: int | None = None
-    """Patches in one pass of `deep_mil` or `ips`: less memory, computed twice; all at once when not given."""
+    """Patches in one pass of `ips`, or of `deep_mil`, which computes each twice then; for less memory than all."""
     eval_sampling: Sampling = "drawn"
     """Patches of an evaluation: drawn as in training, those of most attention, or exactly: all, an image at a time."""
     seed: int = 0
