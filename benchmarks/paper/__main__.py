@@ -23,6 +23,7 @@ from benchmarks.record import progress, record, recorded, table
 from pipelines.job import connect
 from pipelines.report.cross_validation import mean_and_error, mean_of_folds
 from pipelines.report.curves import X
+from pipelines.storage import objects
 from pipelines.training.machine import usable_cores
 
 Experiment = Literal[
@@ -81,6 +82,8 @@ class Options:
 
 def trials_of(options: Options) -> list[Trial]:
     """All trainings of an experiment."""
+    if options.full_size and not options.experiment.startswith("mnist"):
+        raise SystemExit(f"--full-size is of the digits: {options.experiment} has one size.")
     scale = mnist.PAPER if options.full_size else mnist.SMALL
     made: Mapping[str, Callable[[str, str, int], list[Trial]]] = {
         "colon": colon.models,
@@ -95,7 +98,8 @@ def trials_of(options: Options) -> list[Trial]:
         "gtsdb-prohibitory": partial(gtsdb.models, task="prohibitory"),
         "gtsdb-speed-limit": partial(gtsdb.models, task="speed_limit"),
     }
-    trials = made[options.experiment](options.images, str(Path(options.out).absolute()), options.runs)
+    images, out = objects.absolute(options.images), str(Path(options.out).absolute())
+    trials = made[options.experiment](images, out, options.runs)
     if unknown := set(options.rows) - (rows := {trial.row for trial in trials}):
         raise SystemExit(f"{options.experiment} has no row {sorted(unknown)}. Choose from {sorted(rows)}.")
     return [trial for trial in trials if not options.rows or trial.row in options.rows]

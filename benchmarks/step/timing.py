@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, TypeVar
@@ -60,6 +61,8 @@ def fits(make: Callable[..., T], *args: Any) -> T | None:
     """What it returns of `args`; None where memory does not last for it."""
     try:
         return make(*args)
+    except BrokenProcessPool:  # the system killed a process that measured; torch was never asked
+        return None
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and NO_MEMORY not in str(error):
             raise

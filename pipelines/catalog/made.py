@@ -6,15 +6,18 @@ from dataclasses import asdict
 
 from pipelines.catalog.build import build_catalog
 from pipelines.catalog.schema import FORMAT_VERSION, MANIFEST_NAME, Source
+from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.storage import objects
 
 
 def catalog_uri(source: Source, out: str, *, view_size: tuple[int, int] | None = None, convert: bool = False) -> str:
     """Where the catalog of a source lies under `out`, whether it is there or not.
 
-    Without folds a catalog is called as before its source could have any.
+    Corrected labels are another catalog. Without folds one is called as before its source could have any.
     """
     of_source = {name: value for name, value in asdict(source).items() if (name, value) != ("folds", 0)}
+    if isinstance(source, LabelsCsv):
+        of_source["labels"] = source.content
     settings = [FORMAT_VERSION, type(source).__name__, of_source, view_size or source.view_size, convert]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return objects.join(out, "catalogs", f"{type(source).__name__.lower()}-{digest}")
@@ -28,8 +31,8 @@ def is_catalog(uri: str) -> bool:
 def catalog_of(source: Source, out: str, *, view_size: tuple[int, int] | None = None, convert: bool = False) -> str:
     """The URI of the catalog of a source, under `out`; built when it is not there yet.
 
-    With `convert` the images are written below `out`/tiled first, as tiled pyramids, and the catalog is of these. A
-    source that was changed in place keeps its catalog: references to overwritten images then fail, by their etag.
+    With `convert` the images are written below `out`/tiled first, as tiled pyramids, and the catalog is of these.
+    Images that were changed in place keep their catalog: references to overwritten ones then fail, by their etag.
     """
     catalog = catalog_uri(source, out, view_size=view_size, convert=convert)
     if is_catalog(catalog):

@@ -45,21 +45,27 @@ def distinct(results: Sequence[Result]) -> list[Result]:
     return list(found.values())
 
 
-def folds_by_seed(results: Sequence[Result]) -> list[list[Result]]:
-    """The finished results of a row as independent runs, each with the folds of one cross-validation."""
+def folds_by_seed(results: Sequence[Result]) -> tuple[list[list[Result]], list[list[Result]]]:
+    """The finished results of a row as independent runs, each with the folds of one cross-validation.
+
+    Those that have as many folds as any, and those that have fewer, as a sweep on its way: not to be averaged with.
+    """
     seeds: dict[Any, list[Result]] = {}
     for result in distinct(results):
         seeds.setdefault(result.summary.get("seed"), []).append(result)
-    return list(seeds.values())
+    most = max(map(len, seeds.values()), default=0)
+    whole = [folds for folds in seeds.values() if len(folds) == most]
+    return whole, [folds for folds in seeds.values() if len(folds) < most]
 
 
 def estimate(results: Sequence[Result], measure: str) -> Estimate | None:
     """A measure of the results of one row; None where none of them has it.
 
-    The mean of the folds of each seed first, then the mean over the seeds with its standard error, as in the paper.
+    The mean of the folds of each seed first, then the mean over the seeds with its standard error, as in the paper; of
+    seeds with fewer folds than others, nothing.
     """
     having = [result for result in results if measure in result.summary]
-    runs = [[result.summary[measure] for result in folds] for folds in folds_by_seed(having)]
+    runs = [[result.summary[measure] for result in folds] for folds in folds_by_seed(having)[0]]
     if not runs:
         return None
     values, of = ([mean(folds) for folds in runs], "runs") if len(runs) > 1 else (runs[0], "folds")

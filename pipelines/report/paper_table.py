@@ -55,7 +55,7 @@ def _row(row: str, results: Sequence[Result]) -> dict[str, Any]:
         "model": summary.get("model", ""),
         "n_patches": n_patches,
         "n_patches_text": NOTHING if n_patches is None else f"{n_patches:,.0f}",
-        "runs": len(folds_by_seed(results)),
+        "runs": len(folds_by_seed(results)[0]),
         "runs_text": _runs_text(results),
         "error": _failures(results),
     }
@@ -73,12 +73,11 @@ def _text(found: Estimate | None, form: str, *, with_interval: bool) -> str:
 
 
 def _runs_text(results: Sequence[Result]) -> str:
-    """The number of independent runs, and where they are cross-validations, of how many folds."""
-    folds = sorted(len(run) for run in folds_by_seed(results))
-    if not folds or folds[-1] == 1:
-        return str(len(folds))
-    span = str(folds[-1]) if folds[0] == folds[-1] else f"{folds[0]} to {folds[-1]}"
-    return f"{len(folds)} x {span} folds"
+    """The number of independent runs, where they are cross-validations of how many folds, and those in no mean."""
+    whole, parts = folds_by_seed(results)
+    if not whole or len(whole[0]) == 1:
+        return str(len(whole))
+    return f"{len(whole)} x {len(whole[0])} folds" + (f", {len(parts)} of fewer" if parts else "")
 
 
 def _failures(results: Sequence[Result]) -> str:

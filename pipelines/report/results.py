@@ -165,10 +165,11 @@ def _trials(sweep: str) -> list[Result]:
         rows = pq.read_table(pa.BufferReader(objects.read_bytes(path))).to_pylist()
     except pa.ArrowInvalid as error:
         raise RunError(path, f"it is no table: {error}", "If the sweep is running, try again in a moment.") from error
-    return [_trial(row) for row in rows]
+    return [of_trial(row) for row in rows]
 
 
-def _trial(row: Mapping[str, Any]) -> Result:
+def of_trial(row: Mapping[str, Any]) -> Result:
+    """The result of a row of a sweep's table."""
     summary = {name: value for name, value in row.items() if name not in OF_TRIAL and value not in (None, "")}
     if "view_size" in summary:  # as in summary.json, as are the splits
         summary["view_size"] = [int(side) for side in summary["view_size"].split("x")]

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ats_core.recipes import Augmentation
 from pipelines.report.table import name_of
 from pipelines.training.options import NEW_SETTINGS, OF_RECIPE
 
-IN_NAME = ("task", "model", "n_patches", "classes")
-"""Of a recipe, what the first part of a name says; the classes come from the catalog."""
+IN_NAME = ("task", "model", "n_patches")
+"""Of a recipe, what the first part of a name says."""
+OF_IMAGES = ("mean", "std")
+"""Of a recipe, what is measured on the training images, and so differs with the split."""
 NOT_A_SETTING = ("seed", "fold", "runs", "out", "view_size", "eval_every", "memory_limit_mb", *OF_RECIPE)
 """Of a run's options, which of several equal runs it is, where it lies, what does not change it, and the recipe's."""
 
@@ -39,7 +41,9 @@ def _first_part(recipe: Mapping[str, Any], *, with_task: bool) -> str:
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     recipe, options = config["recipe"], config.get("options", {})
-    named = IN_NAME if recipe["n_patches"] else (*IN_NAME, "view_size")  # the name of a model without patches has it
+    named = (*IN_NAME, *OF_IMAGES)
+    if not recipe["n_patches"]:  # the name of a model without patches has its view
+        named = (*named, "view_size")
     of_recipe = dict.fromkeys(NEW_SETTINGS, 0.0) | {name: value for name, value in recipe.items() if name not in named}
     of_recipe["augmentation"] = asdict(Augmentation()) | recipe.get("augmentation", {})
     of_options = {name: value for name, value in options.items() if name not in NOT_A_SETTING}
@@ -54,23 +58,41 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _usual(settings: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    """By setting, the value that more than half have of those that have any; None where there is no such value."""
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What the runs of a model have of one setting."""
+
+    value: str | None
+    """What more than half have of those that have any; None where there is no such value."""
+    texts: Mapping[str, str]
+    """How each value is shown: of URIs the last part, where that tells them apart."""
+
+
+def _usual(settings: Sequence[Mapping[str, Any]]) -> dict[str, Usual]:
+    """By setting."""
     names = dict.fromkeys(name for own in settings for name in own)
-    counts = {name: Counter(_text(own[name]) for own in settings if name in own) for name in names}
-    most = {name: count.most_common(1)[0] for name, count in counts.items()}
-    return {name: value if 2 * n > counts[name].total() else None for name, (value, n) in most.items()}
+    return {name: _usual_of([_text(own[name]) for own in settings if name in own]) for name in names}
 
 
-def _unusual(own: Mapping[str, Any], usual: Mapping[str, str | None]) -> list[str]:
+def _usual_of(values: Sequence[str]) -> Usual:
+    most, n = Counter(values).most_common(1)[0]
+    short = {value: value.rstrip("/").rsplit("/", 1)[-1] for value in values}
+    alike = Counter(short.values())
+    return Usual(
+        most if 2 * n > len(values) else None,
+        {value: last if alike[last] == 1 else value for value, last in short.items()},
+    )
+
+
+def _unusual(own: Mapping[str, Any], usual: Mapping[str, Usual]) -> list[str]:
     """A setting and its value; of a switch its name alone where it is on."""
     values = {name: _text(own[name]) for name in usual if name in own}
-    said = {name: value for name, value in values.items() if value != usual[name]}
+    said = {name: usual[name].texts[value] for name, value in values.items() if value != usual[name].value}
     return [name if value == "True" else f"{name} {value}" for name, value in said.items()]
 
 
 def _text(value: Any) -> str:
-    """A value as it is shown; of a URI, the last part."""
-    if isinstance(value, list | tuple):
-        return "x".join(map(_text, value))
-    return str(value).rstrip("/").rsplit("/", 1)[-1]
+    """Sizes as 100x100, names as a+b."""
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return ("+" if any(isinstance(part, str) for part in value) else "x").join(map(str, value))

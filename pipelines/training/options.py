@@ -64,7 +64,7 @@ class TrainOptions:
     eval_sampling: Sampling = "drawn"
     """Patches of an evaluation: drawn as in training, those of most attention, or exactly: all, an image at a time."""
     seed: int = 0
-    """Seed of the initial weights, the order, the augmentation and the draws."""
+    """Seed of initial weights, order, augmentation and draws; and of the split where the data has none."""
     num_workers: int = 1
     """Data-parallel training workers; 0 trains in the job's own process, which starts at once and is not replaced."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -86,13 +86,15 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Refuse what no run can have; relative paths become absolute, since workers run in folders of their own."""
-        least = {"num_workers": 0, "anomaly": 0} | dict.fromkeys(
-            ("epochs", "n_patches", "patch_size", "batch_size", "chunk"), 1
+        least = dict.fromkeys(("num_workers", "anomaly", "seed", "read_ahead"), 0) | dict.fromkeys(
+            ("epochs", "eval_every", "n_patches", "patch_size", "batch_size", "chunk"), 1
         )
         for name, smallest in least.items():
             if (number := getattr(self, name)) is not None and number < smallest:
                 remedy = f"Check --{name.replace('_', '-')}."
                 raise RecipeError(f"{name} {number}", f"it must be at least {smallest}", remedy)
+        if self.lr is not None and not self.lr > 0:
+            raise RecipeError(f"lr {self.lr}", "nothing would be learned", "Check --lr.")
         for name, models in (("gated", ("deep_mil",)), ("chunk", ("deep_mil", "ips"))):
             if getattr(self, name) and self.model not in models:
                 thing, remedy = f"--{name} with --model {self.model}", f"It is an option of {' and '.join(models)}."

@@ -81,7 +81,7 @@ class Training(threading.Thread):
         report = self.reports.get()
         if isinstance(report, BaseException):
             raise report
-        if "epoch" in report:  # a loss is that of its own epoch
+        if report.keys() & {"epoch", "error"}:  # a loss is that of its own epoch; what went wrong has none
             self.last.pop(METRIC, None)
         self.last |= report
         return dict(self.last)

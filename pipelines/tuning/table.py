@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from pipelines.report.cross_validation import mean_and_error
-from pipelines.report.results import SETTINGS
+from pipelines.report.estimates import estimate, finished
+from pipelines.report.results import SETTINGS, Result, of_trial
 from pipelines.storage import objects
 from pipelines.tuning.plan import Trial
 
@@ -76,22 +76,21 @@ def read(sweep: str) -> dict[str, dict[str, Any]]:
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each setting: mean, and standard error over its finished trials where there are several."""
-    of: dict[str, list[Mapping[str, Any]]] = {}
+    """A line for each setting: mean and standard error of its finished trials, as the report has them (`estimate`)."""
+    of: dict[str, list[Result]] = {}
     for row in rows:
-        of.setdefault(row["row"], []).append(row)
+        of.setdefault(row["row"], []).append(of_trial(row))
     width = max(map(len, of)) + 2
     lines = [f"{'':<{width}}{'trials':>8}" + "".join(f"{title:>18}" for title, *_ in MEASURES)]
     for name, trials in of.items():
-        done = [row for row in trials if row["status"] == "finished"]
-        cells = "".join(f"{_cell(done, key, form):>18}" for _, key, form in MEASURES)
-        lines.append(f"{name:<{width}}{f'{len(done)}/{len(trials)}':>8}{cells}")
+        cells = "".join(f"{_cell(trials, key, form):>18}" for _, key, form in MEASURES)
+        lines.append(f"{name:<{width}}{f'{len(finished(trials))}/{len(trials)}':>8}{cells}")
     return "\n".join(lines)
 
 
-def _cell(rows: Sequence[Mapping[str, Any]], key: str, form: str) -> str:
-    values = [row[key] for row in rows if row.get(key) is not None]
-    if not values:
+def _cell(trials: Sequence[Result], measure: str, form: str) -> str:
+    found = estimate(trials, measure)
+    if found is None:
         return "-"
-    mean, error = mean_and_error(values)
-    return format(mean, form) + (f" +- {error:{form}}" if len(values) > 1 else "")
+    error = f" +- {found.high - found.value:{form}}" if found.of in ("runs", "folds") else ""
+    return format(found.value, form) + error

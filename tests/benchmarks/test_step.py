@@ -1,10 +1,13 @@
 """What a training step costs: counts against closed forms, memory and time against known ones, and a small run."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -176,7 +179,12 @@ def test_what_does_not_fit_is_none_and_the_others_are_measured() -> None:
     def too_much_on_an_accelerator() -> None:
         raise torch.OutOfMemoryError("of an accelerator")
 
-    calls = {"cpu": too_much, "accelerator": too_much_on_an_accelerator, "absent": None, "fits": lambda: None}
+    def killed_by_the_system() -> None:
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            pool.submit(os._exit, 137).result()
+
+    calls = {"cpu": too_much, "accelerator": too_much_on_an_accelerator, "process": killed_by_the_system}
+    calls |= {"absent": None, "fits": lambda: None}
     times = in_turns(calls, CPU, SMOKE, "memory")
     assert [name for name, one in times.items() if one is not None] == ["fits"]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.catalog.made import catalog_uri
 from pipelines.catalog.schema import Entry
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
@@ -107,6 +108,16 @@ def test_a_spreadsheet_s_byte_order_mark_is_no_part_of_the_header(images: str, t
 def test_a_csv_that_cannot_be_used(images: str, tmp_path: Path, text: str | bytes, reason: str) -> None:
     with pytest.raises(CatalogError, match=reason):
         entries(images, tmp_path, text)
+
+
+def test_corrected_labels_are_another_catalog_and_a_copy_of_the_csv_is_not(images: str, tmp_path: Path) -> None:
+    def name(csv: str, text: str) -> str:
+        (tmp_path / csv).write_text(text)
+        return catalog_uri(LabelsCsv(images, str(tmp_path / csv)), "/runs")
+
+    first = name("labels.csv", "image,label\nc.PNG,1\n")
+    assert name("copy.csv", "image,label\nc.PNG,1\n") == first
+    assert name("labels.csv", "image,label\nc.PNG,0\n") != first
 
 
 def test_a_file_name_of_two_images_is_ambiguous(images: str, tmp_path: Path, write_images: Callable[..., None]) -> None:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.catalog.sources.listing import stratified_folds, stratified_split
+from pipelines.errors import CatalogError
 
 labels_lists = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 
 
-@given(labels=labels_lists, folds=st.integers(1, 7), seed=st.integers(0, 5))
+@given(labels=labels_lists, folds=st.integers(2, 7), seed=st.integers(0, 5))
 def test_folds_are_even_as_a_whole_and_in_every_class(labels: list[int], folds: int, seed: int) -> None:
     dealt = stratified_folds(labels, folds, seed)
     assert dealt == stratified_folds(labels, folds, seed)
@@ -46,3 +47,9 @@ def test_one_in_five_tests_and_the_unlabelled_have_no_split() -> None:
 @pytest.mark.parametrize("labels", [[], [-1], [0]])
 def test_the_smallest_data_sets(labels: list[int]) -> None:
     assert len(stratified_split(labels, 0)) == len(labels)
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1])
+def test_fewer_than_two_folds_are_refused(folds: int) -> None:
+    with pytest.raises(CatalogError, match="one of several is tested on"):
+        stratified_folds([0, 1], folds, seed=0)

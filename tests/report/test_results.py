@@ -197,6 +197,18 @@ def test_settings_in_settings_switches_sizes_and_uris() -> None:
     assert row_names(of_images) == ["ats-10, images one", "ats-10, images two"]
 
 
+def test_runs_on_other_data_are_never_one_row() -> None:
+    of_years = [config(options={"catalog": f"s3://bucket/{year}/catalog"}) for year in (2023, 2024)]
+    assert row_names(of_years) == [f"ats-10, catalog s3://bucket/{year}/catalog" for year in (2023, 2024)]
+    tasks = [config(replace(RECIPE, classes=classes)) for classes in (("no", "yes"), ("no", "50", "70"))]
+    assert row_names(tasks) == ["ats-10, classes no+yes", "ats-10, classes no+50+70"]
+
+
+def test_colours_of_the_training_images_make_no_name() -> None:
+    splits = [config(replace(RECIPE, mean=(mean,) * 3, std=(0.2,) * 3)) for mean in (0.51, 0.52)]
+    assert row_names(splits) == ["ats-10", "ats-10"]
+
+
 def test_which_of_equal_runs_it_is_and_where_it_lies_makes_no_name() -> None:
     options = {"seed": 1, "fold": 1, "runs": 2, "out": "/elsewhere", "eval_every": 3, "n_patches": 10, "epochs": 9}
     assert row_names([config(), config(options=options)]) == ["ats-10", "ats-10"]

@@ -59,10 +59,10 @@ def test_a_run_is_named_by_what_is_trained_however_it_was_asked_for() -> None:
 
 def test_none_is_too_few_except_of_workers() -> None:
     assert TrainOptions(num_workers=0).num_workers == 0
-    for name in ("epochs", "n_patches", "patch_size", "batch_size", "chunk"):
+    for name in ("epochs", "eval_every", "n_patches", "patch_size", "batch_size", "chunk", "lr"):
         with pytest.raises(RecipeError, match=f"Check --{name.replace('_', '-')}"):
             TrainOptions(**{name: 0})
-    for name in ("num_workers", "anomaly"):
+    for name in ("num_workers", "anomaly", "seed", "read_ahead", "lr"):
         with pytest.raises(RecipeError, match=f"Check --{name.replace('_', '-')}"):
             TrainOptions(**{name: -1})
 

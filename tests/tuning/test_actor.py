@@ -25,6 +25,17 @@ def test_a_training_waits_after_each_report_until_the_next_is_asked_for() -> Non
     assert training.stop()
 
 
+def test_a_training_that_is_refused_has_no_loss() -> None:
+    def work(report: Report) -> dict[str, str]:
+        report({"epoch": 1, METRIC: 0.01})
+        return {"error": "DivergedError: loss of nan"}
+
+    training = Training(work, elsewhere=False)
+    assert training.next()[METRIC] == 0.01
+    assert METRIC not in training.next()
+    assert training.stop()
+
+
 def test_what_goes_wrong_is_raised_where_the_report_is_asked_for() -> None:
     for error in (ValueError("no"), SystemExit(3)):
 

@@ -7,7 +7,9 @@ without an image is a row of status `missing`.
 """
 
 import csv
+import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +43,11 @@ class LabelsCsv:
     @cached_property
     def _rows(self) -> list[dict[str, str]]:
         return [] if self.labels is None else read_labels(self.labels)
+
+    @cached_property
+    def content(self) -> str:
+        """A digest of what the CSV says; CatalogError when it is none."""
+        return hashlib.sha256(json.dumps(self._rows).encode()).hexdigest() if self.labels else ""
 
     @cached_property
     def stats(self) -> dict[str, ObjectStat]:

@@ -32,8 +32,10 @@ def stratified_folds(labels: Sequence[int], folds: int, seed: int, groups: Seque
     """The fold of each image: every class spread evenly, no group (where it is not "") in two folds.
 
     Images of a class are shuffled by the seed and dealt out like cards, each class going on where the last one stopped;
-    a group is dealt as one card, with its first image's class.
+    a group is dealt as one card, with its first image's class. CatalogError for fewer folds than two.
     """
+    if folds < 2:
+        raise CatalogError(f"{folds} folds", "one of several is tested on", "Check --folds.")
     cards = [group or index for index, group in enumerate(groups or [""] * len(labels))]
     label_of: dict[str | int, int] = {}
     for card, label in zip(cards, labels, strict=True):
