@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog.made import catalog_uri
+from pipelines.catalog.made import catalog_uri, tiled_uri
 from pipelines.catalog.schema import Entry
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
@@ -115,6 +115,8 @@ def test_corrected_labels_are_another_catalog_and_a_copy_of_the_csv_is_not(image
         (tmp_path / csv).write_text(text)
         return catalog_uri(LabelsCsv(images, str(tmp_path / csv)), "/runs")
 
+    tiled = {tiled_uri(LabelsCsv(images, labels, seed), "/runs") for labels, seed in ((None, 0), ("labels.csv", 1))}
+    assert len(tiled) == 1, "nothing is converted again"
     first = name("labels.csv", "image,label\nc.PNG,1\n")
     assert name("copy.csv", "image,label\nc.PNG,1\n") == first
     assert name("labels.csv", "image,label\nc.PNG,0\n") != first
