@@ -43,7 +43,7 @@ def train_step(
         autocast: of the forward pass alone; none when not given.
 
     Raises:
-        DivergedError: the loss is not finite, and nor are the weights now.
+        DivergedError: the loss is not finite; the weights have been updated by it.
     """
     with autocast:
         output = model(views, draw, patches)

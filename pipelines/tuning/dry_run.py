@@ -17,7 +17,8 @@ def dry_run(options: SweepOptions, data: Data, needs: Needs, seats: int) -> str:
     times = estimates(trials_of(options, data), data, threads=max(1, int(options.cpus_per_trial)))
     width = max(map(len, times)) + 2
     left = [of.seconds for of in times.values() if of.how != "finished"]
-    asked = len(left) if options.search == "grid" else min(len(left), max(0, options.samples - len(times) + len(left)))
+    finished = len(times) - len(left)
+    asked = len(left) if options.search == "grid" else min(len(left), max(0, options.samples - finished))
     seconds = sum(left) * asked / max(1, len(left) * min(seats, max(1, asked)))
     return "\n".join(
         [

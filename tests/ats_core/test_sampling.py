@@ -212,6 +212,7 @@ def test_with_a_generator_an_image_its_draw_does_not_depend_on_the_others(estima
         assert torch.equal(alone.weights, together.weights[rows])
     with pytest.raises(DrawError, match="1 generators: the proposal has 5 rows"):
         draw(q_BK, 4, estimator, generators([0]))
+    assert draw(q_BK[:0], 4, estimator, []).cells.shape == (0, 4)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

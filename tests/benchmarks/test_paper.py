@@ -129,7 +129,7 @@ def test_what_is_recorded_is_not_replaced_by_less() -> None:
 
 RECORDED = (
     *("colon", "colon-below", "colon-entropy", "colon-estimators"),
-    *("mnist", "mnist-estimators", "mnist-anomaly", "gtsdb-levers", "gtsdb-prohibitory"),
+    *("mnist", "mnist-estimators", "mnist-anomaly", "gtsdb-levers", "gtsdb-prohibitory", "gtsdb-speed-limit"),
 )
 
 

@@ -197,7 +197,7 @@ def test_settings_in_settings_switches_sizes_and_uris() -> None:
     assert row_names(of_images) == ["ats-10, images one", "ats-10, images two"]
 
 
-def test_runs_on_other_data_are_never_one_row() -> None:
+def test_runs_of_other_classes_or_from_elsewhere_are_not_one_row() -> None:
     of_years = [config(options={"catalog": f"s3://bucket/{year}/catalog"}) for year in (2023, 2024)]
     assert row_names(of_years) == [f"ats-10, catalog s3://bucket/{year}/catalog" for year in (2023, 2024)]
     tasks = [config(replace(RECIPE, classes=classes)) for classes in (("no", "yes"), ("no", "50", "70"))]

@@ -1,5 +1,6 @@
 """How long a sweep will take: from runs that are there, else measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ def test_a_finished_run_tells_the_time_of_its_setting_and_a_probe_that_of_others
     assert [line.split()[0] for line in said.splitlines()[1:7]] == ["ats-2", "ats-3"] * 3
     assert "6 trials, 4 to run; each takes 1 CPU and 0 GPU, 2 at once" in said
     assert "reading, tests and the start are left out" in said
+    for samples, to_run in ((1, 0), (2, 1), (20, 1)):  # of a search, those that have ended before count
+        search = replace(options, seeds=(0,), search="optuna", samples=samples)
+        assert f"2 trials, {to_run} to run" in dry_run(search, data, Needs(1, 0), 2)
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in ("deep_mil", "ips")])

@@ -100,9 +100,11 @@ def test_what_it_sees_outweighs_its_query_at_the_start(n_features: int) -> None:
     assert (pooled[0] - pooled[1]).norm() > 0.7 * pooled[0].norm()
 
 
-@pytest.mark.parametrize(("n_features", "rate"), [(32, 1e-3), (512, 1e-4)])
-def test_a_first_update_does_not_throw_it_away(n_features: int, rate: float) -> None:
-    """Of features as they are at the start: after a ReLU, and much alike. At 512 and 1e-3 margins move by 10 to 15."""
+@pytest.mark.parametrize(
+    ("n_features", "rate", "low", "high"), [(32, 1e-3, 0.1, 4), (512, 1e-4, 0.1, 4), (512, 1e-3, 10, 18)]
+)
+def test_how_far_a_first_update_throws_it(n_features: int, rate: float, low: float, high: float) -> None:
+    """Of features as they are at the start: after a ReLU, and much alike. The last is why colon has 1e-4."""
     torch.manual_seed(0)
     alike_B1D, own_BND = torch.randn(8, 1, n_features), torch.randn(8, 50, n_features)
     f_BND = normalize(relu(torch.randn(n_features) + 0.3 * alike_B1D + 0.3 * own_BND), dim=-1)
@@ -116,7 +118,7 @@ def test_a_first_update_does_not_throw_it_away(n_features: int, rate: float) -> 
     before = margins()
     binary_cross_entropy_with_logits(before, torch.tensor([1.0, 1, 1, 1, 1, 0, 0, 0])).backward()
     optimizer.step()
-    assert 0.1 < (margins() - before).mean() < 4
+    assert low < (margins() - before).mean() < high
 
 
 @pytest.mark.parametrize("n_patches", [0, 7])
