@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
 
 from ats_core.errors import AtsError, BundleError
 from ats_core.models import Model
@@ -17,6 +18,8 @@ from ats_core.recipes import Augmentation, Recipe
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 FORMAT = 1
+SAVE_AGAIN = "Save the model again with this version."
+SAME_CONFIG = f"Its {CONFIG} must be the one that it was saved with."
 
 
 def dumps(model: Model, recipe: Recipe) -> dict[str, bytes]:
@@ -38,19 +41,26 @@ def loads(files: Mapping[str, bytes], *, own_networks: bool = False) -> tuple[Mo
         BundleError: a file is missing, unreadable or does not fit the other.
         RecipeError: the recipe names something that is not known here.
     """
-    for name in (CONFIG, WEIGHTS):
-        if name not in files:
-            raise BundleError(f"bundle without {name}", "it needs both files", "Save it again with `bundle.save`.")
-    with _reading(CONFIG, "Save the model again with this version."):
-        recipe = _recipe(files[CONFIG])
-        for name in (recipe.attention, recipe.features, recipe.backbone):
-            if ":" in name and not own_networks:
-                remedy = "If you trust that package, load with own_networks=True."
-                raise BundleError(f"bundle's network {name!r}", "loading it would run foreign code", remedy)
+    recipe = _recipe_of(files)
+    for name in (recipe.attention, recipe.features, recipe.backbone):
+        if ":" in name and not own_networks:
+            remedy = "If you trust that package, load with own_networks=True."
+            raise BundleError(f"bundle's network {name!r}", "loading it would run foreign code", remedy)
+    with _reading(CONFIG, SAVE_AGAIN):
         model = recipe.build()
-    with _reading(WEIGHTS, f"Its {CONFIG} must be the one that it was saved with."):
-        model.load_state_dict(tensors_from_bytes(files[WEIGHTS]))
+    weights = _weights_of(files)
+    with _reading(WEIGHTS, SAME_CONFIG):
+        model.load_state_dict(weights)
     return model.eval(), recipe
+
+
+def read(files: Mapping[str, bytes]) -> tuple[Recipe, dict[str, Tensor]]:
+    """The recipe, and the weights by name; no network is built, so that no foreign code can run.
+
+    Raises:
+        BundleError: a file is missing or unreadable.
+    """
+    return _recipe_of(files), _weights_of(files)
 
 
 def save(model: Model, recipe: Recipe, directory: str | Path) -> None:
@@ -77,11 +87,24 @@ def _reading(name: str, remedy: str) -> Iterator[None]:
         raise BundleError(name, f"{type(error).__name__}: {error}", remedy) from error
 
 
-def _recipe(config: bytes) -> Recipe:
-    content = json.loads(config)
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
-    return recipe_from_dict(content["recipe"])
+def _recipe_of(files: Mapping[str, bytes]) -> Recipe:
+    _require_both(files)
+    with _reading(CONFIG, SAVE_AGAIN):
+        content = json.loads(files[CONFIG])
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
+        return recipe_from_dict(content["recipe"])
+
+
+def _weights_of(files: Mapping[str, bytes]) -> dict[str, Tensor]:
+    with _reading(WEIGHTS, SAME_CONFIG):
+        return tensors_from_bytes(files[WEIGHTS])
+
+
+def _require_both(files: Mapping[str, bytes]) -> None:
+    for name in (CONFIG, WEIGHTS):
+        if name not in files:
+            raise BundleError(f"bundle without {name}", "it needs both files", "Save it again with `bundle.save`.")
 
 
 def recipe_from_dict(settings: Mapping[str, Any]) -> Recipe:

@@ -6,28 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ats_core import bundle
-from ats_core.errors import BundleError, RecipeError
+from ats_core.errors import RecipeError
 from ats_core.models import CNN, RELEASED, AttentionSampling, Model
 from ats_core.recipes import Recipe
 from pipelines.scoring.options import ScoreOptions
-from pipelines.storage import objects
+from pipelines.training.run_directory import model_files
 
-FILES = (bundle.CONFIG, bundle.WEIGHTS)
 MAX_PATCHES = 200  # of --until, unless it is told
 
 
 def load(uri: str, *, own_networks: bool = False) -> tuple[Model, Recipe]:
     """The model of a training run or of a bundle, in evaluation mode, and its recipe; BundleError without one."""
-    return bundle.loads(_files(uri), own_networks=own_networks)
-
-
-def _files(uri: str) -> dict[str, bytes]:
-    for folder in (objects.join(uri, "model"), uri):
-        names = [objects.join(folder, name) for name in FILES]
-        if all(map(objects.exists, names)):
-            return dict(zip(FILES, map(objects.read_bytes, names), strict=True))
-    remedy = "Name a run directory that has finished, or a folder with both."
-    raise BundleError(uri, f"there is no {' and '.join(FILES)} in it, nor in its model/", remedy)
+    return bundle.loads(model_files(uri), own_networks=own_networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +51,7 @@ class Scorer:
             BundleError: it cannot be read.
             RecipeError: it is asked for what it has not.
         """
-        files = _files(options.model)
+        files = model_files(options.model)
         model, recipe = bundle.loads(files, own_networks=options.own_networks)
         first, most = _patches(model, recipe, options)
         parts = [part for part in options.model.split("/") if part and part != "model"]
@@ -119,6 +109,6 @@ def _estimator(model: Model) -> str:
 
 def _digest(files: Mapping[str, bytes], asked: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(repr(sorted(asked.items())).encode())
-    for name in FILES:
+    for name in (bundle.CONFIG, bundle.WEIGHTS):
         digest.update(files[name])
     return digest.hexdigest()[:12]

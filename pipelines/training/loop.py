@@ -32,6 +32,7 @@ from pipelines.training.metrics import metrics
 from pipelines.training.options import Precision
 from pipelines.training.read_ahead import Request, ask, read_ahead
 from pipelines.training.run_directory import RunDirectory
+from pipelines.training.start import begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class LoopConfig:
     """URI of the run directory."""
     class_counts: tuple[int, ...]
     """Training images a class."""
+    start_from: str | None
+    """URI of the run or bundle whose networks the model begins with."""
     seed: int
     read_ahead: int
     images_in: ImagesIn
@@ -80,7 +83,8 @@ class Worker:
         if not config.in_job:  # Ray sets one thread a CPU asked for, and a trainer asks for a fraction
             torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
-        model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
+        model, _ = begin(self.recipe, config.start_from)
+        model = model.to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
         self.device = torch.device("cpu") if config.on_cpu else get_device()
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -47,6 +47,8 @@ class TrainOptions:
     """Side of a patch, in pixels of the full image; the task's own when not given."""
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
+    start_from: str | None = None
+    """URI of a run or a model: begin with its networks; of another kind of model, with its feature network alone."""
     anomaly: float | None = None
     """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 1 for small things."""
     epochs: int | None = None
@@ -99,7 +101,7 @@ class TrainOptions:
             if getattr(self, name) and self.model not in models:
                 thing, remedy = f"--{name} with --model {self.model}", f"It is an option of {' and '.join(models)}."
                 raise RecipeError(thing, "the model has no use for it", remedy)
-        for name in ("catalog", "images", "out"):
+        for name in ("catalog", "images", "out", "start_from"):
             if (uri := getattr(self, name)) is not None:
                 object.__setattr__(self, name, objects.absolute(uri))
 

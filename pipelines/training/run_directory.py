@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ats_core.errors import AtsError
+from ats_core import bundle
+from ats_core.errors import AtsError, BundleError
 from pipelines.storage import objects
 
 
@@ -64,8 +65,18 @@ class RunDirectory:
 
     def read_model(self) -> dict[str, bytes]:
         """The files of the bundle; RunError when one is not there."""
-        names = ("config.json", "model.safetensors")
         try:
-            return {name: objects.read_bytes(self.path(f"model/{name}")) for name in names}
-        except FileNotFoundError as error:
+            return model_files(self.path("model"))
+        except BundleError as error:
             raise RunError(self.uri, "its model is not there", "Train it to its end, or leave it out.") from error
+
+
+def model_files(uri: str) -> dict[str, bytes]:
+    """The files of the bundle of a run, or of one by itself, by name; BundleError when there is none."""
+    names = (bundle.CONFIG, bundle.WEIGHTS)
+    for folder in (objects.join(uri, "model"), uri):
+        uris = [objects.join(folder, name) for name in names]
+        if all(map(objects.exists, uris)):
+            return dict(zip(names, map(objects.read_bytes, uris), strict=True))
+    remedy = "Name a run directory that has finished, or a folder with both."
+    raise BundleError(uri, f"there is no {' and '.join(names)} in it, nor in its model/", remedy)

@@ -35,6 +35,7 @@ from pipelines.storage import objects
 from pipelines.training.loop import LoopConfig, train_loop
 from pipelines.training.options import NEW_SETTINGS, OF_RECIPE, TrainOptions
 from pipelines.training.run_directory import RunDirectory
+from pipelines.training.start import begin
 
 SMOKE_IMAGES = 16
 SHOWN = 4  # test images of which the attention is kept through the epochs
@@ -140,6 +141,7 @@ def loop_config(
         recipe=recipe,
         run=directory.uri,
         class_counts=counts,
+        start_from=options.start_from,
         seed=options.seed,
         read_ahead=0 if recipe.estimator == RELEASED else options.read_ahead,  # it takes the proposal for the attention
         images_in=options.images_in,
@@ -161,7 +163,9 @@ def check(recipe: Recipe, options: TrainOptions) -> None:
     Raises:
         AtsError: a size, a name or a number that does not fit.
     """
-    model = recipe.build()
+    model, taken = begin(recipe, options.start_from)
+    if taken:
+        print(f"starts from the {' and '.join(taken)} of {options.start_from}", flush=True)
     if recipe.batch_size % max(1, options.num_workers):
         reason = f"it does not divide among {options.num_workers} workers"
         raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")
@@ -272,6 +276,7 @@ def summarise(config: LoopConfig, options: TrainOptions, splits: Splits, last: M
         "estimator": recipe.estimator,
         "entropy_weight": recipe.entropy_weight,
         "anomaly": recipe.anomaly,
+        "start_from": options.start_from,
         "eval_sampling": options.eval_sampling,
         "view_size": list(recipe.view_size),
         "train_splits": list(splits.train),

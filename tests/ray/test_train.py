@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from ats_core import bundle
-from ats_core.errors import RecipeError
+from ats_core.errors import BundleError, RecipeError
 from pipelines.catalog.build import build_catalog, read_catalog
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
@@ -235,6 +235,18 @@ def test_the_same_command_goes_on_with_an_interrupted_run(
     assert rows_of(str(run)) == rows_of(summary["run"])
     for measure in ("train_loss", "test_loss", "epochs"):
         assert again[measure] == summary[measure]
+
+
+def test_a_run_starts_from_what_another_has_learned(summary: dict[str, Any], toy_catalog: str, tmp_path: Path) -> None:
+    options = TrainOptions(out=str(tmp_path), epochs=1, num_workers=0, start_from=summary["run"])
+    started, fresh = train(TOY, options, toy_catalog), rows_of(summary["run"])
+    assert started["start_from"] == summary["run"]
+    assert started["train_loss"] < fresh[len(fresh) // 2]["train_loss"] < fresh[0]["train_loss"]
+
+
+def test_a_start_that_is_not_there_is_refused(toy_catalog: str, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="Name a run directory"):
+        train(TOY, TrainOptions(out=str(tmp_path), start_from=str(tmp_path / "none")), toy_catalog)
 
 
 def test_views_of_another_size_are_refused(toy_catalog: str, tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_a_run_is_named_by_what_is_trained_however_it_was_asked_for() -> None:
         return run_name(options.recipe(ColonCancer()), options, "catalog", TRAIN_TEST)
 
     assert name(n_patches=10, model="ats", out="/elsewhere", images="/images") == name()
-    changes = {"n_patches": 11, "seed": 1, "read_ahead": 0, "lr": 0.1, "anomaly": 1.0}
-    assert len({name(), *(name(**{key: value}) for key, value in changes.items())}) == 6
+    changes = {"n_patches": 11, "seed": 1, "read_ahead": 0, "lr": 0.1, "anomaly": 1.0, "start_from": "runs/other"}
+    assert len({name(), *(name(**{key: value}) for key, value in changes.items())}) == 7
     assert name(anomaly=0.0) == name() == "colon_cancer-ats-10-seed0-36481b64", "as older runs are called"
 
 
