@@ -30,7 +30,7 @@ from ats_core.models.classifier import unit_classifier
 from ats_core.pixels import Standardise
 from ats_core.precision import has_bfloat16, raised
 from benchmarks.first_draws import on_an_object
-from benchmarks.paper.gtsdb import ANOMALY, EPOCHS, FOLDS
+from benchmarks.paper.gtsdb import FOLDS
 from benchmarks.paper.gtsdb import RECIPE as TRAINED
 from benchmarks.record import progress, record, rounded, table
 from pipelines.catalog.build import read_catalog
@@ -42,7 +42,7 @@ from pipelines.training.batches import Batch, in_order
 from pipelines.training.train import fold_splits
 
 KEPT, DRAWN = 64, TRAINED.n_patches
-RECIPE = replace(TRAINED, **ANOMALY, n_patches=KEPT)
+RECIPE = replace(TRAINED, n_patches=KEPT)
 SIGN_WEIGHT = 10.0
 """Of a patch with a sign, in the loss by boxes: one of 80 patches holds one."""
 
@@ -57,7 +57,7 @@ class Options:
     """The frames of GTSDB."""
     out: str = "runs/with_boxes"
     """Local folder of the catalog."""
-    epochs: int = EPOCHS
+    epochs: int = TRAINED.epochs
     """Epochs of the training frames."""
     fold: int = 0
     """The one that is tested on, of five."""

@@ -28,7 +28,7 @@ from pipelines.storage import objects
 from pipelines.storage.pyramid import Codec
 
 SMOKE_IMAGES = 24
-GENERATED = ("road_scenes", "megapixel_mnist")
+GENERATED = ("road_scenes", "german_scenes", "megapixel_mnist")
 OF_SOURCES = ("images", "labels", "task", "folds", "difficulty", "mnist", "side", "n_train", "n_test", "n_noise")
 
 
@@ -46,7 +46,7 @@ class Options:
     out: str = "runs/catalog"
     """Folder or URI (s3://...) of the catalog. With several nodes it must be shared by all."""
     task: Literal["prohibitory", "speed_limit"] | None = None
-    """Of `gtsdb`: what to tell of the signs."""
+    """Of `gtsdb` and `german_scenes`: what to tell of the signs."""
     folds: int | None = None
     """Of `colon_cancer` and `gtsdb`: parts of the cross-validation."""
     difficulty: Literal["default", "easy"] | None = None

@@ -5,35 +5,39 @@ Patches are small, and as many as a CPU classifies in a tenth of a second.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
+from ats_core.recipes import GermanScenes as Scenes
 from ats_core.recipes import GermanSigns
 from benchmarks.paper.trials import Trial
+from pipelines.catalog.sources.german_scenes import GermanScenes
 from pipelines.catalog.sources.gtsdb import Gtsdb
+from pipelines.storage import objects
 from pipelines.training.options import TrainOptions
 from pipelines.training.train import TRAIN_TEST, Splits, fold_splits
 
+Task = Literal["prohibitory", "speed_limit"]
 FOLDS = 5
-EPOCHS = 16
-RECIPE = replace(GermanSigns(), patch_size=48, n_patches=24, batch_size=16, lr=3e-3, entropy_weight=0.0, lr_drop=0.8)
+RECIPE = GermanSigns()
 
-ANOMALY: Mapping[str, Any] = {"anomaly": 2.0}
 LEVERS: Mapping[str, Mapping[str, Any]] = {
-    "plain": {},
-    "anomaly": ANOMALY,
-    "anomaly, 48 patches": ANOMALY | {"n_patches": 48},
-    "anomaly, 10 of 100 x 100": ANOMALY | {"n_patches": 10, "patch_size": 100},
-    "anomaly, entropy .01": ANOMALY | {"entropy_weight": 0.01},
+    "plain": {"anomaly": 0.0},
+    "anomaly": {},
+    "anomaly, 48 patches": {"n_patches": 48},
+    "anomaly, 10 of 100 x 100": {"n_patches": 10, "patch_size": 100},
+    "anomaly, entropy .01": {"entropy_weight": 0.01},
 }
 MODELS: Mapping[str, Mapping[str, Any]] = {
-    "ATS-24": ANOMALY,
+    "ATS-24": {},
     "U-24": {"model": "uniform"},
     "CNN 0.3": {"model": "cnn"},
-    "Deep MIL": {"model": "deep_mil", "patch_size": 100},
-    "IPS-24": {"model": "ips", "patch_size": 100},
+    "Deep MIL": {"model": "deep_mil", "chunk": 952},
+    "IPS-24": {"model": "ips"},
 }
-"""The grid of those that read whole frames is of patches of 100, which cover them; a step of Deep MIL holds 20 GB."""
+"""The grid of those that read whole frames has 476 patches; two frames a pass, since a step of all holds 13 GB."""
+
+FROM_SCENES: Mapping[str, Any] = {"lr": 1e-3, "epochs": 8}
+"""Of a training that starts from painted scenes, of which half of the updates are enough."""
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
@@ -45,23 +49,47 @@ def levers(images: str, out: str, runs: int) -> list[Trial]:
     ]
 
 
-def models(images: str, out: str, runs: int, task: Literal["prohibitory", "speed_limit"]) -> list[Trial]:
-    """Every model, all folds of a run before the next run."""
+def models(images: str, out: str, runs: int, task: Task) -> list[Trial]:
+    """Every model, from frames alone and from painted scenes, all folds of a run before the next run."""
+    rows = [(row, options, None) for row, options in MODELS.items()]
+    rows += [
+        (f"{row}, from scenes", options | FROM_SCENES, scenes(out, task, options)) for row, options in MODELS.items()
+    ]
     return [
-        _trial(row, Gtsdb(images=images, task=task, seed=seed, folds=FOLDS), fold_splits(FOLDS, fold), out, seed, **of)
+        _trial(
+            row,
+            Gtsdb(images=images, task=task, seed=seed, folds=FOLDS),
+            fold_splits(FOLDS, fold),
+            out,
+            seed,
+            start=start,
+            **options,
+        )
         for seed in range(runs)
-        for row, of in MODELS.items()
+        for row, options, start in rows
         for fold in range(FOLDS)
     ]
 
 
-def _trial(row: str, source: Gtsdb, splits: Splits, out: str, seed: int, **options: Any) -> Trial:
+def scenes(out: str, task: Task, options: Mapping[str, Any]) -> Trial:
+    """The training on painted scenes that all seeds and folds start from: for a CNN of a CNN, else of attention."""
+    model = "cnn" if options.get("model") == "cnn" else "ats"
+    return Trial(
+        row=f"{model} on scenes",
+        source=GermanScenes(images=objects.join(out, "images", f"german-scenes-{task}"), task=task),
+        recipe=Scenes(),
+        options=TrainOptions(out=out, model=model, num_workers=0),
+    )
+
+
+def _trial(
+    row: str, source: Gtsdb, splits: Splits, out: str, seed: int, *, start: Trial | None = None, **options: Any
+) -> Trial:
     return Trial(
         row=row,
         source=source,
         recipe=RECIPE,
-        options=TrainOptions(
-            out=out, seed=seed, epochs=EPOCHS, eval_every=2, num_workers=0, images_in="memory", **options
-        ),
+        options=TrainOptions(out=out, seed=seed, eval_every=2, num_workers=0, images_in="memory", **options),
         splits=splits,
+        start=start,
     )

@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,28 @@ class Trial:
     recipe: Recipe
     options: TrainOptions
     splits: Splits = TRAIN_TEST
+    start: "Trial | None" = None
+    """Trained first; this one starts from what it has learned."""
 
     def run(self) -> None:
         """Train, unless that is done, or go on where it was interrupted."""
-        with _alone(self.options.out):
+        if self.start:
+            with _alone(self.options.out, self.start.row):
+                self.start.run()
+        with _alone(self.options.out, "building"):
             catalog_of(self.source, self.options.out, view_size=self.options.view_size)
-        train(self.recipe, self.options, self.catalog, self.splits)
+        train(self.recipe, self._started(), self.catalog, self.splits)
 
     def summary(self) -> dict[str, Any] | None:
         """What it gave; None before it has ended."""
-        if not is_catalog(self.catalog):
+        if not is_catalog(self.catalog) or (self.start and self.start.summary() is None):
             return None
-        return summary_of(self.recipe, self.options, self.catalog, self.splits)
+        return summary_of(self.recipe, self._started(), self.catalog, self.splits)
+
+    def _started(self) -> TrainOptions:
+        """The options, with the run that it starts from, which has ended."""
+        start = self.start and self.start.summary()
+        return replace(self.options, start_from=start["run"]) if start else self.options
 
     @property
     def place(self) -> tuple[str, int, tuple[str, ...]]:
@@ -51,10 +61,10 @@ class Trial:
 
 
 @contextmanager
-def _alone(out: str) -> Iterator[None]:
-    """One process at a time: those that share an experiment need the same images and catalogs."""
+def _alone(out: str, what: str) -> Iterator[None]:
+    """One process at a time: those that share an experiment need the same images, catalogs and starts."""
     Path(out).mkdir(parents=True, exist_ok=True)
-    with Path(out, "building.lock").open("w") as lock:
+    with Path(out, f"{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -9,7 +9,7 @@ from ats_core.errors import RecipeError
 from pipelines.storage import objects
 from pipelines.training.options import TrainOptions
 
-Task = Literal["road_scenes", "speed_limits", "gtsdb", "colon_cancer", "megapixel_mnist", "images"]
+Task = Literal["road_scenes", "speed_limits", "german_scenes", "gtsdb", "colon_cancer", "megapixel_mnist", "images"]
 Model = Literal["ats", "uniform", "deep_mil", "cnn", "ips"]
 Estimator = Literal["unordered", "sequential", "last", "iid", "released"]
 

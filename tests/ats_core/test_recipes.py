@@ -15,7 +15,8 @@ from ats_core.recipes import MODELS, RECIPES, Augmentation, ColonCancer, Megapix
 GRIDS = {
     "speed_limits": 192,
     "road_scenes": 192,
-    "gtsdb": 170,
+    "gtsdb": 476,
+    "german_scenes": 540,
     "colon_cancer": 2500,
     "megapixel_mnist": 900,
     "images": 100,

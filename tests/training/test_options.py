@@ -33,7 +33,7 @@ def test_only_attention_sampling_starts_from_anomaly() -> None:
 
 def test_patches_are_those_that_a_model_classifies() -> None:
     chosen = {model: TrainOptions(model=model, n_patches=5).recipe(GermanSigns()).n_patches for model in MODELS}
-    assert chosen == {"ats": 5, "uniform": 5, "deep_mil": 170, "cnn": 0, "ips": 5}
+    assert chosen == {"ats": 5, "uniform": 5, "deep_mil": 476, "cnn": 0, "ips": 5}
 
 
 def test_options_of_deep_mil_reach_it() -> None:

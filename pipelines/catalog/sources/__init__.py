@@ -5,6 +5,7 @@ from typing import Any
 
 from pipelines.catalog.schema import Source
 from pipelines.catalog.sources.colon_cancer import ColonCancer
+from pipelines.catalog.sources.german_scenes import GermanScenes
 from pipelines.catalog.sources.gtsdb import Gtsdb
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.catalog.sources.megapixel_mnist import MegapixelMNIST
@@ -16,6 +17,7 @@ SOURCES: dict[str, type[Source]] = {
     "road_scenes": RoadScenes,
     "speed_limits": SpeedLimits,
     "gtsdb": Gtsdb,
+    "german_scenes": GermanScenes,
     "colon_cancer": ColonCancer,
     "megapixel_mnist": MegapixelMNIST,
     "labels_csv": LabelsCsv,

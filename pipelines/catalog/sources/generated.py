@@ -1,16 +1,23 @@
 """What the sources that make their images share: a folder that knows its settings, and a word on how far it is."""
 
+import io
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
+
+from PIL import Image
 
 from pipelines.errors import CatalogError
 from pipelines.storage import objects
 
 T = TypeVar("T")
+_JPEG_QUALITY = 90
+_THREADS = 4  # Pillow resizes and encodes without the GIL but draws with it: more would only wait for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,22 @@ class GeneratedFolder:
         """Writes the marker."""
         objects.write_bytes(objects.join(self.folder, self.marker), self._text().encode())
 
+    def fill(self, parts: Mapping[str, int], write: Callable[[int, int], str], listing: str, what: str) -> None:
+        """Writes the images of each part, on a few threads, and then its listing: of the last part the `last` file.
+
+        Args:
+            parts: sub-folders, and how many images each has.
+            write: writes an image, by the numbers of its part and of itself; gives its lines of the listing.
+            listing: name of the file of these lines, in each part.
+            what: to call the images in the progress report.
+        """
+        self.begin()
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="generate") as pool:
+            for part, (name, n) in enumerate(parts.items()):
+                lines = pool.map(partial(write, part), range(n))
+                text = "".join(with_progress(lines, n, f"{what}, {name}"))
+                objects.write_bytes(objects.join(self.folder, name, listing), text.encode())
+
     def _text(self) -> str:
         return json.dumps(self.settings, indent=2)
 
@@ -70,3 +93,10 @@ def with_progress(items: Iterable[T], n: int, what: str, seconds: float = 5.0) -
             last = now
             rate = done / max(now - start, 1e-9)
             print(f"{what}: {done}/{n} images, {rate:.1f} images/s", file=sys.stderr, flush=True)
+
+
+def write_jpeg(uri: str, image: Image.Image) -> None:
+    """As a camera would."""
+    jpeg = io.BytesIO()
+    image.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    objects.write_bytes(uri, jpeg.getvalue())

@@ -18,17 +18,14 @@ Difficulties, measured on 300 scenes with a sign each (a patch of 100 x 100 touc
 Painting and writing take 70-100 ms of one core an image.
 """
 
-import io
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pipelines.catalog.schema import Box, Entry
-from pipelines.catalog.sources.generated import GeneratedFolder, with_progress
+from pipelines.catalog.sources.generated import GeneratedFolder, write_jpeg
 from pipelines.catalog.sources.scenes.painter import render_scene
 from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
 from pipelines.catalog.sources.scenes.world import HEIGHT, WIDTH
@@ -39,8 +36,6 @@ from pipelines.storage import objects
 MARKER = "road_scenes.json"
 VERSION = 2  # raised when the same settings paint other pixels
 PARTS = ("Set1", "Set2")  # train, test
-_JPEG_QUALITY = 90
-_THREADS = 4  # Pillow resizes and encodes without the GIL but draws with it: more would only wait for it
 
 
 @dataclass(frozen=True)
@@ -72,8 +67,8 @@ class RoadScenes:
         """
         folder = GeneratedFolder(self.images, MARKER, self._settings, last=f"{PARTS[-1]}/annotations.txt")
         if not folder.is_complete():
-            folder.begin()
-            self._generate()
+            parts = dict(zip(PARTS, (self.n_train, self.n_test), strict=True))
+            folder.fill(parts, self._write_scene, "annotations.txt", "road scenes")
         return SpeedLimits(images=self.images).entries()
 
     @property
@@ -82,22 +77,12 @@ class RoadScenes:
         settings.pop("images")
         return settings
 
-    def _generate(self) -> None:
-        """Annotations last: those of the last part say that all is there."""
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="road_scenes") as pool:
-            for part, n in enumerate((self.n_train, self.n_test)):
-                lines = pool.map(partial(self._write_scene, part), range(n))
-                text = "".join(with_progress(lines, n, f"road scenes, {PARTS[part]}"))
-                objects.write_bytes(objects.join(self.images, PARTS[part], "annotations.txt"), text.encode())
-
     def _write_scene(self, part: int, index: int) -> str:
         """Paints and writes one image; its line of annotations.txt."""
         level, name = DIFFICULTIES[self.difficulty], f"{index:05d}.jpg"
         label = label_of(self.seed, part, index, level.cycle)
         image, signs = render_scene(np.random.default_rng((self.seed, part, index)), label, level)
-        jpeg = io.BytesIO()
-        image.save(jpeg, "JPEG", quality=_JPEG_QUALITY)
-        objects.write_bytes(objects.join(self.images, PARTS[part], name), jpeg.getvalue())
+        write_jpeg(objects.join(self.images, PARTS[part], name), image)
         return f"{name}:{';'.join(sign.annotation() for sign in signs)}\n"
 
 

@@ -181,3 +181,10 @@ def develop(rng: np.random.Generator, image: Image.Image, world: World, blur: fl
     left, top = (int(v) for v in rng.integers(0, 128, 2))
     noise = _sensor_noise().crop((left, top, left + WIDTH, top + HEIGHT))
     return ImageChops.add(image, noise, 1, -128)
+
+
+def misjudge(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """The picture by a camera that has misjudged the light: darker or washed out, of other contrast and tint."""
+    levels = (np.arange(256) / 255) ** np.exp(rng.uniform(-0.3, 0.9)) * np.exp(rng.uniform(np.log(0.5), np.log(2.2)))
+    tinted = np.clip(255 * rng.uniform(0.93, 1.07, (3, 1)) * levels, 0, 255)
+    return image.point(tinted.round().astype(int).flatten().tolist())

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.catalog.sources.scenes import land, things
 from pipelines.catalog.sources.scenes.placement import Difficulty, Sign, Stand, place_gantries, place_signs
-from pipelines.catalog.sources.scenes.signs import TYPES
+from pipelines.catalog.sources.scenes.signs import LOOKALIKES, SWEDISH, Vocabulary
 from pipelines.catalog.sources.scenes.world import FINE, Colour, Pen, World, draw_world, jitter, shade
 
 
@@ -76,29 +76,54 @@ class Plan:
     gantries: list[Stand]
     placed: list[Sign]
     """Traffic signs and lookalikes."""
+    adverse: bool
+    """Whether the sun is behind the signs and the camera misjudges the light."""
 
     @property
     def signs(self) -> list[Sign]:
         """The traffic signs; none in an EMPTY scene."""
-        return [sign for sign in self.placed if sign.name in TYPES]
+        return [sign for sign in self.placed if sign.name not in LOOKALIKES]
 
 
-def plan_scene(rng: np.random.Generator, label: int, difficulty: Difficulty) -> Plan:
-    """A scene of class `label`: 0 is EMPTY, then 50, 70, 80."""
+def plan_scene(
+    rng: np.random.Generator,
+    label: int,
+    difficulty: Difficulty,
+    signs: Vocabulary = SWEDISH,
+    adverse: float = 0.0,
+) -> Plan:
+    """A scene of class `label`, 0 where no sign decides; of Swedish signs EMPTY, then 50, 70, 80.
+
+    Args:
+        rng: decides all; the same state is the same scene.
+        label: its class.
+        difficulty: how many signs, and how large.
+        signs: which.
+        adverse: chance of adverse light (`Plan.adverse`).
+    """
     surroundings = SURROUNDINGS[rng.integers(len(SURROUNDINGS))]
+    badly = adverse > 0 and rng.random() < adverse  # no number is drawn where there is no chance of it
     world = draw_world(rng, difficulty.light, surroundings.road)
     gantries = place_gantries(rng, world, difficulty)
-    return Plan(surroundings, world, gantries, place_signs(rng, world, difficulty, label, gantries))
+    placed = place_signs(rng, world, difficulty, label, signs, gantries, backlit=badly)
+    return Plan(surroundings, world, gantries, placed, badly)
 
 
-def render_scene(rng: np.random.Generator, label: int, difficulty: Difficulty) -> tuple[Image.Image, list[Sign]]:
+def render_scene(
+    rng: np.random.Generator,
+    label: int,
+    difficulty: Difficulty,
+    signs: Vocabulary = SWEDISH,
+    adverse: float = 0.0,
+) -> tuple[Image.Image, list[Sign]]:
     """The picture, RGB 960 x 1280, and the traffic signs in it; the same generator state gives the same pixels."""
-    plan = plan_scene(rng, label, difficulty)
+    plan = plan_scene(rng, label, difficulty, signs, adverse)
     image = land.sky(rng, plan.world)
     _fill(rng, image, plan)
     image = image.reduce(FINE)
     _hang(rng, image, plan.placed)
-    return land.develop(rng, image, plan.world, rng.uniform(*difficulty.blur)), plan.signs
+    image = land.develop(rng, image, plan.world, rng.uniform(*difficulty.blur))
+    return land.misjudge(rng, image) if plan.adverse else image, plan.signs
 
 
 def _fill(rng: np.random.Generator, image: Image.Image, plan: Plan) -> None:

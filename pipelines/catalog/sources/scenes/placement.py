@@ -10,9 +10,8 @@ from pipelines.catalog.sources.scenes.signs import (
     LOOKALIKES,
     MISC,
     N_LOGOS,
-    OTHER_SIGNS,
-    SPEED_SIGNS,
     TYPES,
+    Vocabulary,
     sprite,
     turned,
 )
@@ -120,18 +119,28 @@ def place_gantries(rng: np.random.Generator, world: World, difficulty: Difficult
 
 
 def place_signs(
-    rng: np.random.Generator, world: World, difficulty: Difficulty, label: int, gantries: Sequence[Stand]
+    rng: np.random.Generator,
+    world: World,
+    difficulty: Difficulty,
+    label: int,
+    signs: Vocabulary,
+    gantries: Sequence[Stand],
+    *,
+    backlit: bool,
 ) -> list[Sign]:
-    """The signs and lookalikes of a scene of class `label`; one for which there is no room is left out."""
+    """The signs and lookalikes of a scene of class `label`; one for which there is no room is left out.
+
+    Where signs are backlit, some have less light than the scene, and less colour.
+    """
     placed: list[Sign] = []
-    for name, visibility in _wanted(rng, label, difficulty):
+    for name, visibility in _wanted(rng, label, difficulty, signs):
         tries = 0
         while tries < _TRIES or (label and not placed):  # the sign that makes the class is never left out
             tries += 1
             stand = _stand(rng, world, difficulty, gantries, name, visibility)
             room = _room(world, stand, name)
             if _inside(room) and not any(_touch(room, other.box) for other in placed):
-                placed.append(_sign(rng, world, stand, name, visibility))
+                placed.append(_sign(rng, world, stand, name, visibility, backlit=backlit))
                 break
     return placed
 
@@ -140,20 +149,26 @@ def _count(rng: np.random.Generator, ends: tuple[int, int]) -> int:
     return int(rng.integers(ends[0], ends[1] + 1))
 
 
-def _wanted(rng: np.random.Generator, label: int, difficulty: Difficulty) -> list[tuple[str, str]]:
+def _wanted(rng: np.random.Generator, label: int, difficulty: Difficulty, signs: Vocabulary) -> list[tuple[str, str]]:
     """Names and visibilities of what is to be placed, the most important first."""
     wanted = []
     if label:
-        own = SPEED_SIGNS[label - 1]
-        wanted = [(own, "VISIBLE")] * _count(rng, difficulty.n_signs)
+        own = signs.deciding[label - 1]
+        wanted = [(_one_of(rng, own), "VISIBLE") for _ in range(_count(rng, difficulty.n_signs))]
         if rng.random() < difficulty.flagged:
             flag = str(rng.choice(["BLURRED", "OCCLUDED", "SIDE_ROAD"]))
-            wanted.append((str(rng.choice(SPEED_SIGNS)) if flag == "SIDE_ROAD" else own, flag))
-        wanted += [(str(rng.choice(OTHER_SIGNS)), "VISIBLE") for _ in range(_count(rng, difficulty.n_others))]
+            names = [name for of_label in signs.deciding for name in of_label] if flag == "SIDE_ROAD" else own
+            wanted.append((_one_of(rng, names), flag))
+    if label or signs.others_alone:
+        wanted += [(str(rng.choice(signs.others)), "VISIBLE") for _ in range(_count(rng, difficulty.n_others))]
     for _ in range(_count(rng, difficulty.n_lookalikes)):
         kinds = LOOKALIKES[:N_LOGOS] if rng.random() < 0.7 else LOOKALIKES[N_LOGOS:]
         wanted.append((str(rng.choice(kinds)), "VISIBLE"))
     return wanted
+
+
+def _one_of(rng: np.random.Generator, names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else str(rng.choice(names))
 
 
 def _stand(
@@ -175,11 +190,13 @@ def _stand(
     return Stand(side * (world.half_road + away), rng.uniform(1.7, 3.6), z, size)
 
 
-def _sign(rng: np.random.Generator, world: World, stand: Stand, name: str, visibility: str) -> Sign:
+def _sign(rng: np.random.Generator, world: World, stand: Stand, name: str, visibility: str, *, backlit: bool) -> Sign:
     """The sign as the camera sees it at that place."""
     aside = visibility == "SIDE_ROAD"
     yaw = rng.choice([-1, 1]) * rng.uniform(55, 68) if aside else np.clip(rng.normal(0, 13), -35, 35)
     image = turned(name, FOCAL * stand.size / stand.z, float(yaw), rng.normal(0, 3))
+    if backlit:
+        image = _shaded(rng, image)
     if visibility == "BLURRED":
         image = _blurred(image, 0.08 * image.height)
     alpha = image.getchannel("A")
@@ -189,6 +206,18 @@ def _sign(rng: np.random.Generator, world: World, stand: Stand, name: str, visib
     image = image.crop(alpha.getbbox())
     column, row = world.at(stand.x, stand.y, stand.z)
     return Sign(name, visibility, image, round(column - image.width / 2), round(row - image.height / 2), stand)
+
+
+def _shaded(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """The sign with .12 to 1.05 times its light, of a tint of its own, with .4 to 1 of its colour; one in two soft."""
+    pixels = np.asarray(image).astype(np.float32)
+    grey = pixels[..., :3].mean(-1, keepdims=True)
+    colours = grey + (pixels[..., :3] - grey) * rng.uniform(0.4, 1.0)
+    pixels[..., :3] = np.clip(colours * rng.uniform(0.12, 1.05) * rng.uniform(0.88, 1.12, 3), 0, 255)
+    image = Image.fromarray(pixels.astype(np.uint8), "RGBA")
+    if rng.random() < 0.5:
+        image = image.convert("RGBa").filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.3))).convert("RGBA")
+    return image
 
 
 def _blurred(image: Image.Image, sigma: float) -> Image.Image:
