@@ -78,7 +78,7 @@ def scenes(out: str, task: Task, options: Mapping[str, Any]) -> Trial:
         row=f"{model} on scenes",
         source=GermanScenes(images=objects.join(out, "images", f"german-scenes-{task}"), task=task),
         recipe=Scenes(),
-        options=TrainOptions(out=out, model=model, num_workers=0),
+        options=TrainOptions(out=out, model=model, num_workers=0, images_in="memory", memory_limit_mb=8000),
     )
 
 
