@@ -12,6 +12,7 @@ The flow, one module a stage:
     expectation  F = sum (w / q) a f, and its standard error
     models/      propose -> (read) -> forward, the same two phases for attention sampling and for every baseline
     anomaly      an attention to start from: colours that are rare in their view
+    transfer     the networks of a trained model to start from
     losses       cross-entropy - lambda entropy
     step         one update of a model
     heap         what a process on a CPU frees, it keeps
