@@ -59,6 +59,7 @@ def read(files: Mapping[str, bytes]) -> tuple[Recipe, dict[str, Tensor]]:
 
     Raises:
         BundleError: a file is missing or unreadable.
+        RecipeError: the recipe has a setting that no model can have.
     """
     return _recipe_of(files), _weights_of(files)
 

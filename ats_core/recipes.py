@@ -156,7 +156,7 @@ class GermanSigns(SpeedLimits):
 
     Expected: from 480 frames alone, chance; from the networks of painted scenes (`GermanScenes`) see docs/results.md.
 
-        jobs/train_speed_limits.py --source gtsdb --images DIR --lr 1e-3 --start-from RUN
+        jobs/train_speed_limits.py --source gtsdb --images DIR --lr 1e-3 --epochs 8 --start-from RUN
     """
 
     task: str = "gtsdb"

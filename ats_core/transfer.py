@@ -8,18 +8,18 @@ from ats_core.errors import RecipeError
 from ats_core.models import Model
 from ats_core.recipes import Recipe
 
-FEATURES = "features"
-"""What different models have in common: the network of patches."""
-CLASSIFIER = "classifier"
-COLOURS = "standardise"
-"""Not learned, and the task's own."""
+OF_MEANS = ("ats", "uniform", "deep_mil")
+"""Models that classify a mean of features: a classifier of one reads what another's does."""
+OF_NETWORKS = {"attention": ("attention", "anomaly"), "features": ("features",), "backbone": ("backbone",)}
+"""Of a part that is a network, the settings that decide what its weights mean."""
 
 
 def start_from(model: Model, recipe: Recipe, weights: Mapping[str, Tensor], of: Recipe) -> tuple[str, ...]:
-    """Take over the networks of a trained model, in place; the names of those taken.
+    """Take over what a trained model has learned, in place; the names of the parts taken.
 
-    Of the same kind of model these are all; but a classifier of other classes means nothing, and begins as it was
-    initialised. Of another kind it is the feature network alone.
+    Of the same kind of model these are all, but of another kind the feature network alone. A classifier is taken where
+    it tells the same classes from the same means; else it begins as it was initialised. How pixels are standardised is
+    no part of it: that is the task's own.
 
     Args:
         model: freshly built.
@@ -28,26 +28,33 @@ def start_from(model: Model, recipe: Recipe, weights: Mapping[str, Tensor], of: 
         of: the recipe of the trained one.
 
     Raises:
-        RecipeError: the two have no network in common, or one of another shape in the same place.
+        RecipeError: the two have no network in common, or another in the same place.
     """
     parts = _shared(model, recipe, of)
     for name in parts:
-        within = f"{name}."
-        of_part = {key.removeprefix(within): value for key, value in weights.items() if key.startswith(within)}
+        for setting in OF_NETWORKS.get(name, ()):
+            if (theirs := getattr(of, setting)) != (ours := getattr(recipe, setting)):
+                raise _misfit(name, f"it has {setting} {theirs}, not {ours}")
+        of_part = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
         try:
             getattr(model, name).load_state_dict(of_part)
-        except RuntimeError as error:  # weights of other names or shapes, or none
-            remedy = "Choose the networks and options that it was trained with, as its patch size and its anomaly."
-            raise RecipeError(f"{name} of the model to start from", "it is another network", remedy) from error
+        except RuntimeError as error:  # weights of other names or shapes
+            raise _misfit(name, "its weights are of other shapes") from error
     return parts
 
 
 def _shared(model: Model, recipe: Recipe, of: Recipe) -> tuple[str, ...]:
-    names = dict(model.named_children())
-    if of.model != recipe.model:
-        if "cnn" in (of.model, recipe.model):
-            reason = "they have no network in common"
-            raise RecipeError(f"{recipe.model} that starts from {of.model}", reason, f"Start from a {recipe.model}.")
-        return (FEATURES,)
-    own = {COLOURS} if of.classes == recipe.classes else {COLOURS, CLASSIFIER}
-    return tuple(name for name in names if name not in own)
+    same_classes = of.classes == recipe.classes
+    if of.model == recipe.model:
+        own = {"standardise"} if same_classes else {"standardise", "classifier"}
+        return tuple(name for name, _ in model.named_children() if name not in own)
+    if "cnn" in (of.model, recipe.model):
+        thing, reason = f"{recipe.model} that starts from {of.model}", "they have no network in common"
+        raise RecipeError(thing, reason, f"Start from a {recipe.model}.")
+    of_means = {of.model, recipe.model} <= set(OF_MEANS)
+    return ("features", "classifier") if same_classes and of_means else ("features",)
+
+
+def _misfit(name: str, reason: str) -> RecipeError:
+    remedy = "Choose the networks and options that it was trained with."
+    return RecipeError(f"{name} of the model to start from", reason, remedy)

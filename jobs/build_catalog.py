@@ -19,6 +19,7 @@ from pipelines.catalog.schema import Manifest, Source
 from pipelines.catalog.sources import SOURCES, make_source
 from pipelines.catalog.sources.digits.idx import download_mnist
 from pipelines.catalog.sources.download import download
+from pipelines.catalog.sources.german_scenes import GermanScenes
 from pipelines.catalog.sources.megapixel_mnist import MegapixelMNIST
 from pipelines.catalog.sources.road_scenes import RoadScenes
 from pipelines.catalog.sources.speed_limits import SpeedLimits
@@ -117,6 +118,8 @@ def source_of(options: Options) -> Source:
     source = make_source(options.source, seed=options.seed, **given)
     if isinstance(source, RoadScenes):
         print(f"Generated road scenes in {source.images}, difficulty {source.difficulty}.", flush=True)
+    elif isinstance(source, GermanScenes):
+        print(f"Generated road scenes with German signs in {source.images}, task {source.task}.", flush=True)
     elif isinstance(source, MegapixelMNIST):
         print(f"Megapixel MNIST in {source.images}, of {source.digits_of}.", flush=True)
     return source

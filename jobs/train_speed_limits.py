@@ -65,7 +65,11 @@ def _generated(options: Options) -> Source:
         kind, folder = {"difficulty": options.difficulty}, f"scenes-v{road_scenes.VERSION}-{options.difficulty}"
     else:
         kind, folder = {"task": options.task}, f"german-v{german_scenes.VERSION}-{options.task}"
-    n_train, n_test = (16, 16) if options.smoke else (options.n_train or n_train, options.n_test or n_test)
+    if options.smoke:
+        n_train, n_test = 16, 16
+    else:
+        n_train = n_train if options.n_train is None else options.n_train
+        n_test = n_test if options.n_test is None else options.n_test
     images = options.images or objects.join(options.out, "images", f"{folder}-{n_train}-{n_test}")
     return make_source(options.source, images=images, n_train=n_train, n_test=n_test, **kind)
 

@@ -161,7 +161,7 @@ def draw(options: Options, trials: Sequence[Trial]) -> None:
     """The figures of an experiment, from the runs that are finished."""
     experiment, name, runs = options.experiment, name_of(options), figures.finished(trials)
     if experiment.startswith(("mnist", "gtsdb")) or experiment == "colon-estimators":
-        x: X = "seconds" if experiment == "mnist" else "updates"  # an update costs the same in every row
+        x: X = "seconds" if experiment == "mnist" else "updates"
         print(figures.curves(name, runs, ("train_loss", "test_error", "patches_on_box"), x=x))
     if experiment == "mnist" and "ATS-10" in dict(runs):
         print(figures.evolution_of_images(f"{name}_attention", dict(runs)["ATS-10"]))

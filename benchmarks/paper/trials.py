@@ -13,7 +13,7 @@ from pipelines.catalog.schema import Source
 from pipelines.training.options import TrainOptions
 from pipelines.training.train import TRAIN_TEST, Splits, summary_of, train
 
-UNUSED = ("run", "train_splits", "peak_memory_mb")  # the last is that of a whole process with several trainings
+UNUSED = ("run", "start_from", "train_splits", "peak_memory_mb")  # the last is of a whole process of several trainings
 
 
 @dataclass(frozen=True, kw_only=True)

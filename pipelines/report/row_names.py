@@ -46,7 +46,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
         named = (*named, "view_size")
     of_recipe = dict.fromkeys(NEW_SETTINGS, 0.0) | {name: value for name, value in recipe.items() if name not in named}
     of_recipe["augmentation"] = asdict(Augmentation()) | recipe.get("augmentation", {})
-    of_options = {name: value for name, value in options.items() if name not in NOT_A_SETTING}
+    of_options = {"start_from": None} | {name: value for name, value in options.items() if name not in NOT_A_SETTING}
     return of_options | dict(_flat(of_recipe))
 
 
@@ -85,10 +85,10 @@ def _usual_of(values: Sequence[str]) -> Usual:
 
 
 def _unusual(own: Mapping[str, Any], usual: Mapping[str, Usual]) -> list[str]:
-    """A setting and its value; of a switch its name alone where it is on."""
+    """A setting and its value; of a switch its name alone where it is on, and "no" before one that has none."""
     values = {name: _text(own[name]) for name in usual if name in own}
     said = {name: usual[name].texts[value] for name, value in values.items() if value != usual[name].value}
-    return [name if value == "True" else f"{name} {value}" for name, value in said.items()]
+    return [{"True": name, "None": f"no {name}"}.get(value, f"{name} {value}") for name, value in said.items()]
 
 
 def _text(value: Any) -> str:

@@ -83,8 +83,7 @@ class Worker:
         if not config.in_job:  # Ray sets one thread a CPU asked for, and a trainer asks for a fraction
             torch.set_num_threads(max(1, usable_cores() // self.context.get_local_world_size()))
         torch.manual_seed(config.seed)
-        model, _ = begin(self.recipe, config.start_from)
-        model = model.to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
+        model = self.recipe.build().to(memory_format=torch.channels_last)  # faster than contiguous, also on a CPU
         self.device = torch.device("cpu") if config.on_cpu else get_device()
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -112,8 +111,9 @@ class Worker:
         self.history: list[dict[str, Any]] = []
 
     def run(self) -> None:
-        """Train from the last checkpoint, if there is one, to the last epoch."""
-        self._restore()
+        """Train from the last checkpoint, or from what another run has learned, to the last epoch."""
+        if not self._restore() and self.config.start_from:
+            begin(self.model, self.recipe, self.config.start_from)
         batches = self._train_batches()
         for epoch in range(len(self.history), self.recipe.epochs):
             row = {"epoch": epoch + 1, **self._train_epoch(batches, epoch)}
@@ -277,15 +277,17 @@ class Worker:
         if self.config.observe and self.rank == 0:
             self.config.observe(row)
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Whether there was a checkpoint to go on from."""
         state = self.checkpoints.restore(self.device)
         if state is None:
-            return
+            return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = state["history"]
         if self.rank == 0:
             print(f"resumed after epoch {len(self.history)} of {self.recipe.epochs}", flush=True)
+        return True
 
 
 def describe(row: dict[str, Any], epochs: int) -> str:

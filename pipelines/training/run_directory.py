@@ -66,7 +66,7 @@ class RunDirectory:
     def read_model(self) -> dict[str, bytes]:
         """The files of the bundle; RunError when one is not there."""
         try:
-            return model_files(self.path("model"))
+            return model_files(self.uri)
         except BundleError as error:
             raise RunError(self.uri, "its model is not there", "Train it to its end, or leave it out.") from error
 

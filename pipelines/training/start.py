@@ -1,4 +1,4 @@
-"""The model that a training begins with."""
+"""What a training begins with, where that is another one's networks."""
 
 from ats_core import bundle
 from ats_core.models import Model
@@ -7,19 +7,17 @@ from ats_core.transfer import start_from
 from pipelines.training.run_directory import model_files
 
 
-def begin(recipe: Recipe, start: str | None) -> tuple[Model, tuple[str, ...]]:
-    """A fresh model, from torch's global generator, and which of its networks are those of a model that was trained.
+def begin(model: Model, recipe: Recipe, start: str) -> tuple[str, ...]:
+    """Give a fresh model the networks of a trained one, in place; the names of those.
 
     Args:
-        recipe: of the model.
-        start: URI of the run, or of the bundle, that it starts from; None for none.
+        model: of the recipe.
+        recipe: its settings.
+        start: URI of the run, or of the bundle, that it starts from.
 
     Raises:
         BundleError: there is none, or it cannot be read.
-        RecipeError: a name, a size or a network that does not fit.
+        RecipeError: a network that does not fit.
     """
-    model = recipe.build()
-    if start is None:
-        return model, ()
     of, weights = bundle.read(model_files(start))
-    return model, start_from(model, recipe, weights, of)
+    return start_from(model, recipe, weights, of)

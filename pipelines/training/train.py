@@ -81,6 +81,9 @@ def train(
         print(f"{directory.uri} is finished; delete it to train again", flush=True)
         return summary
     check(recipe, options)
+    if options.start_from and not directory.read_metrics():  # one that goes on has its own weights
+        taken = begin(recipe.build(), recipe, options.start_from)
+        print(f"starts from {options.start_from}: {', '.join(taken)}", flush=True)
     counts, _ = class_counts(manifest, splits.train), class_counts(manifest, splits.test)
     print(f"run: {directory.uri}", flush=True)
     config_file = {"recipe": asdict(recipe), "options": asdict(options), "catalog": catalog, "started": time.time()}
@@ -163,9 +166,7 @@ def check(recipe: Recipe, options: TrainOptions) -> None:
     Raises:
         AtsError: a size, a name or a number that does not fit.
     """
-    model, taken = begin(recipe, options.start_from)
-    if taken:
-        print(f"starts from the {' and '.join(taken)} of {options.start_from}", flush=True)
+    model = recipe.build()
     if recipe.batch_size % max(1, options.num_workers):
         reason = f"it does not divide among {options.num_workers} workers"
         raise RecipeError(f"batch of {recipe.batch_size}", reason, "Choose a multiple with --batch-size.")

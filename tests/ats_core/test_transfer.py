@@ -44,7 +44,8 @@ def test_what_is_taken_is_that_of_the_other_and_the_rest_is_its_own(task: str, o
     torch.manual_seed(0)
     fresh = recipe.build().state_dict()
     assert "features" in taken or to == "cnn"
-    assert of == to or taken == ("features",)
+    assert of == to or ("classifier" in taken) == ("ips" not in (of, to)), "which does not read a mean of features"
+    assert of == to or set(taken) <= {"features", "classifier"}
     for name, value in model.state_dict().items():
         expected = weights if name.partition(".")[0] in taken else fresh
         assert torch.equal(value, expected[name]), name
@@ -57,6 +58,8 @@ def test_a_classifier_of_other_classes_begins_anew(model: str) -> None:
     assert set(taken) == {name for name, _ in same.named_children()} - {"standardise"}
     for classes in (("no", "yes"), tuple(reversed(of.classes))):  # of other shape, or other order
         assert "classifier" not in started(replace(of, classes=classes), of)[-1]
+        if model != "cnn":
+            assert started(replace(of, classes=classes, model="uniform"), of)[-1][-1] != "classifier"
 
 
 def test_the_colours_are_the_tasks_own() -> None:
@@ -72,10 +75,14 @@ def test_views_may_be_of_another_size() -> None:
 
 def test_a_network_that_does_not_fit_is_named() -> None:
     of = SMALL["speed_limits"]
-    with pytest.raises(RecipeError, match=r"attention of the model to start from: it is another.*anomaly"):
-        started(replace(of, anomaly=2.0), of)
-    with pytest.raises(RecipeError, match="features of the model to start from"):
+    for ours, theirs in ((0.0, 2.0), (2.0, 0.0), (2.0, 1.0)):
+        with pytest.raises(RecipeError, match=rf"attention of the model .*: it has anomaly {theirs}, not {ours}"):
+            started(replace(of, anomaly=ours), replace(of, anomaly=theirs))
+    with pytest.raises(RecipeError, match="features of the model to start from: it has features resnet8, not lenet"):
         started(replace(of, features="lenet"), of)
+    of = replace(of, features="nucleus")
+    with pytest.raises(RecipeError, match="features of the model to start from: its weights are of other shapes"):
+        started(replace(of, patch_size=27), of)
 
 
 @pytest.mark.parametrize("model", sorted(set(MODELS) - {"cnn"}))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ats_core.recipes import MegapixelMNIST
-from benchmarks.paper import colon, mnist
+from benchmarks.paper import colon, gtsdb, mnist
 from benchmarks.paper.__main__ import (
     Options,
     differences,
@@ -55,6 +55,15 @@ def test_variants_differ_in_what_their_rows_name_alone(experiment: str) -> None:
     assert all(place == places[0] for place in places)
     settings = [repr((found[0].recipe, found[0].options)) for found in by_name.values()]
     assert len(set(settings)) == len(settings)
+
+
+def test_all_that_start_from_scenes_start_from_the_same_of_their_kind() -> None:
+    started = [trial for trial in trials("gtsdb-prohibitory", runs=2) if trial.start]
+    assert len(started) == 2 * gtsdb.FOLDS * len(gtsdb.MODELS)
+    for kind, rows in (("cnn", {"CNN 0.3"}), ("ats", set(gtsdb.MODELS) - {"CNN 0.3"})):
+        starts = [trial.start for trial in started if trial.row.removesuffix(", from scenes") in rows]
+        assert {start.options.model for start in starts} == {kind}
+        assert all(start == starts[0] for start in starts)
 
 
 def test_maps_are_compared_between_rows_of_attention_sampling_alone() -> None:

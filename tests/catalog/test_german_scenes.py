@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from jobs.train_speed_limits import Options, source_of
-from pipelines.catalog.sources.german_scenes import ADVERSE, SCENE, GermanScenes, vocabulary_of
+from pipelines.catalog.sources.german_scenes import ADVERSE, GermanScenes, scene_of, vocabulary_of
 from pipelines.catalog.sources.gtsdb import TASKS, parse_signs
 from pipelines.catalog.sources.scenes import land
-from pipelines.catalog.sources.scenes.german import GERMAN, kind_of, name_of
+from pipelines.catalog.sources.scenes.german import GERMAN, kind_of
 from pipelines.catalog.sources.scenes.painter import Plan, plan_scene
 from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
 from pipelines.catalog.sources.scenes.signs import LOOKALIKES, sprite
@@ -29,7 +29,7 @@ def painted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def plans(n: int, adverse: float = ADVERSE) -> Iterator[Plan]:
-    scene, signs = replace(SCENE, sign_px=(30.0, 50.0)), vocabulary_of("prohibitory")
+    scene, signs = scene_of(40.0, 2), vocabulary_of("prohibitory")
     for i in range(n):
         yield plan_scene(np.random.default_rng((5, i)), i % 2, scene, signs, adverse)
 
@@ -121,4 +121,3 @@ def test_the_job_paints_scenes_beside_its_runs_whatever_its_seed(tmp_path: Path)
     assert Path(source.images).parent == tmp_path / "images"
     smoke = source_of(replace(asked, smoke=True))
     assert (smoke.n_train, smoke.n_test) == (16, 16)
-    assert name_of(2) in vocabulary_of(source.task).deciding[0]

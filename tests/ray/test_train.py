@@ -18,6 +18,7 @@ import torch
 
 from ats_core import bundle
 from ats_core.errors import BundleError, RecipeError
+from benchmarks.paper.trials import Trial
 from pipelines.catalog.build import build_catalog, read_catalog
 from pipelines.catalog.sources.labels_csv import LabelsCsv
 from pipelines.errors import CatalogError
@@ -242,6 +243,15 @@ def test_a_run_starts_from_what_another_has_learned(summary: dict[str, Any], toy
     started, fresh = train(TOY, options, toy_catalog), rows_of(summary["run"])
     assert started["start_from"] == summary["run"]
     assert started["train_loss"] < fresh[len(fresh) // 2]["train_loss"] < fresh[0]["train_loss"]
+
+
+def test_a_trial_of_a_benchmark_trains_what_it_starts_from_first(toy_images: Path, tmp_path: Path) -> None:
+    source = LabelsCsv(images=str(toy_images), labels=str(toy_images / "labels.csv"))
+    first = Trial(row="a", source=source, recipe=TOY, options=TrainOptions(out=str(tmp_path), epochs=1, num_workers=0))
+    second = replace(first, row="b", start=first)
+    assert second.summary() is None
+    second.run()
+    assert second.summary()["start_from"] == first.summary()["run"] != second.summary()["run"]
 
 
 def test_a_start_that_is_not_there_is_refused(toy_catalog: str, tmp_path: Path) -> None:

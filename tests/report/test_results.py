@@ -220,6 +220,13 @@ def test_a_run_from_before_a_setting_that_counts_as_zero_differs_from_one_that_h
     assert row_names([earlier, config(), config(), with_it]) == ["ats-10", "ats-10", "ats-10", "ats-10, anomaly 2.0"]
 
 
+def test_a_run_that_starts_from_another_differs_from_one_that_does_not() -> None:
+    earlier, fresh = config(), config(options={"start_from": None})
+    started = config(options={"start_from": "/runs/scenes-ats-24"})
+    assert row_names([earlier, fresh, started]) == ["ats-10", "ats-10", "ats-10, start_from scenes-ats-24"]
+    assert row_names([fresh, started, started])[0] == "ats-10, no start_from"
+
+
 def test_a_run_from_before_a_setting_was_there_does_not_differ_in_it() -> None:
     old = config()
     del old["recipe"]["augmentation"]["stain"], old["options"]["precision"], old["recipe"]["backbone"]

@@ -56,16 +56,16 @@ class GeneratedFolder:
         """Writes the marker."""
         objects.write_bytes(objects.join(self.folder, self.marker), self._text().encode())
 
-    def fill(self, parts: Mapping[str, int], write: Callable[[int, int], str], listing: str, what: str) -> None:
-        """Writes the images of each part, on a few threads, and then its listing: of the last part the `last` file.
+    def fill(self, parts: Mapping[str, int], write: Callable[[int, int], str], what: str) -> None:
+        """Writes the images of each part, on a few threads, and then its listing, as `last` is of the last part.
 
         Args:
             parts: sub-folders, and how many images each has.
             write: writes an image, by the numbers of its part and of itself; gives its lines of the listing.
-            listing: name of the file of these lines, in each part.
             what: to call the images in the progress report.
         """
         self.begin()
+        listing = self.last.rsplit("/", 1)[-1]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="generate") as pool:
             for part, (name, n) in enumerate(parts.items()):
                 lines = pool.map(partial(write, part), range(n))

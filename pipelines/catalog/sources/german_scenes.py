@@ -10,7 +10,7 @@ Layout, beside a marker of the settings; a gt.txt is as that of GTSDB:
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -32,17 +32,21 @@ PARTS = ("train", "test")
 ADVERSE = 0.7
 SIGN_PX = (18.0, 80.0)
 """Size of most signs of a scene, alike in logarithm; each has .7 to 1.4 times that."""
-SCENE = Difficulty(
-    cycle=(),  # the task's classes in turn
-    sign_px=(0.7, 1.4),  # times the scene's
-    n_signs=(1, 2),
-    gantries=(0, 1),
-    flagged=0.0,
-    n_others=(0, 3),
-    n_lookalikes=(0, 2),
-    blur=(0.0, 0.5),
-    light=0.5,
-)
+
+
+def scene_of(size: float, n_classes: int) -> Difficulty:
+    """A scene whose signs are of about that size, pixels."""
+    return Difficulty(
+        cycle=tuple(range(n_classes)),
+        sign_px=(0.7 * size, 1.4 * size),
+        n_signs=(1, 2),
+        gantries=(0, 1),
+        flagged=0.0,
+        n_others=(0, 3),
+        n_lookalikes=(0, 2),
+        blur=(0.0, 0.5),
+        light=0.5,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class GermanScenes:
         folder = GeneratedFolder(self.images, MARKER, self._settings, last=f"{PARTS[-1]}/gt.txt")
         counts = dict(zip(PARTS, (self.n_train, self.n_test), strict=True))
         if not folder.is_complete():
-            folder.fill(counts, self._write_scene, "gt.txt", "german scenes")
+            folder.fill(counts, self._write_scene, "german scenes")
         return [entry for part, n in counts.items() for entry in self._entries(part, n)]
 
     def _entries(self, part: str, n: int) -> Iterable[Entry]:
@@ -86,16 +90,15 @@ class GermanScenes:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        settings = asdict(self) | {"version": VERSION, "scene": asdict(SCENE), "size": SIGN_PX, "adverse": ADVERSE}
+        settings = asdict(self) | {"version": VERSION}
         settings.pop("images")
         return settings
 
     def _write_scene(self, part: int, index: int) -> str:
         """Paints and writes one image; its lines of gt.txt."""
         rng, name = np.random.default_rng((self.seed, part, index)), f"{index:05d}.jpg"
-        size = np.exp(rng.uniform(*np.log(SIGN_PX)))
-        scene = replace(SCENE, sign_px=(SCENE.sign_px[0] * size, SCENE.sign_px[1] * size))
-        label = label_of(self.seed, part, index, range(len(self.classes)))
+        scene = scene_of(np.exp(rng.uniform(*np.log(SIGN_PX))), len(self.classes))
+        label = label_of(self.seed, part, index, scene.cycle)
         image, signs = render_scene(rng, label, scene, vocabulary_of(self.task), ADVERSE)
         write_jpeg(objects.join(self.images, PARTS[part], name), image)
         return "".join(_line(name, sign) for sign in signs)
@@ -104,7 +107,7 @@ class GermanScenes:
 def vocabulary_of(task: str) -> Vocabulary:
     """The signs that make each class of a task, and all others."""
     kinds_of_labels = list(TASKS[task].values())[1:]
-    deciding = tuple(tuple(name_of(kind) for kind in kinds if name_of(kind) in GERMAN) for kinds in kinds_of_labels)
+    deciding = tuple(tuple(map(name_of, kinds)) for kinds in kinds_of_labels)
     others = tuple(name for name in GERMAN if not any(name in names for names in deciding))
     return Vocabulary(deciding, others, others_alone=True)
 

@@ -68,7 +68,7 @@ class RoadScenes:
         folder = GeneratedFolder(self.images, MARKER, self._settings, last=f"{PARTS[-1]}/annotations.txt")
         if not folder.is_complete():
             parts = dict(zip(PARTS, (self.n_train, self.n_test), strict=True))
-            folder.fill(parts, self._write_scene, "annotations.txt", "road scenes")
+            folder.fill(parts, self._write_scene, "road scenes")
         return SpeedLimits(images=self.images).entries()
 
     @property

@@ -34,16 +34,16 @@ def _limit(number: int) -> Sheet:
     return sheet
 
 
-def _no_passing(left: str) -> Sheet:
+def _no_passing() -> Sheet:
     sheet = _prohibitory()
-    _car(sheet, -0.3, left)
+    _car(sheet, -0.3, RED)
     _car(sheet, 0.3, BLACK)
     return sheet
 
 
-def _no_vehicle(colour: str) -> Sheet:
+def _no_trucks() -> Sheet:
     sheet = _prohibitory()
-    _car(sheet, 0.0, colour)
+    _car(sheet, 0.0, BLACK)
     return sheet
 
 
@@ -115,10 +115,10 @@ def _no_entry() -> Sheet:
 
 _BY_KIND: dict[int, Callable[[], Sheet]] = {
     **{kind: partial(_limit, number) for kind, number in _LIMITS.items()},
-    9: partial(_no_passing, RED),
-    10: partial(_no_passing, RED),
+    9: _no_passing,
+    10: _no_passing,
     15: _prohibitory,
-    16: partial(_no_vehicle, BLACK),
+    16: _no_trucks,
     11: partial(_danger, 11),
     12: _priority,
     13: _give_way,

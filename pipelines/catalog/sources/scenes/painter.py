@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def signs(self) -> list[Sign]:
-        """The traffic signs; none in an EMPTY scene."""
+        """The traffic signs."""
         return [sign for sign in self.placed if sign.name not in LOOKALIKES]
 
 

@@ -36,7 +36,7 @@ class Difficulty:
     flagged: float
     """Chance of one more speed sign that is BLURRED, OCCLUDED or of a SIDE_ROAD (which may have another limit)."""
     n_others: tuple[int, int]
-    """Other traffic signs, unless it is EMPTY."""
+    """Other traffic signs; of the Swedish vocabulary unless it is EMPTY."""
     n_lookalikes: tuple[int, int]
     """Round shop logos and traffic lights, in every scene."""
     blur: tuple[float, float]
@@ -209,7 +209,7 @@ def _sign(rng: np.random.Generator, world: World, stand: Stand, name: str, visib
 
 
 def _shaded(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """The sign with .12 to 1.05 times its light, of a tint of its own, with .4 to 1 of its colour; one in two soft."""
+    """The sign with .12 to 1.05 times its light, of a tint of its own, .4 to 1 of its colour; one in two unsharp."""
     pixels = np.asarray(image).astype(np.float32)
     grey = pixels[..., :3].mean(-1, keepdims=True)
     colours = grey + (pixels[..., :3] - grey) * rng.uniform(0.4, 1.0)
