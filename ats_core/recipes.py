@@ -181,12 +181,14 @@ class GermanScenes(GermanSigns):
     Expected and cost: see docs/results.md.
 
         jobs/train_speed_limits.py --source german_scenes
+        jobs/train_speed_limits.py --source german_scenes --light adverse --start-from RUN
     """
 
     task: str = "german_scenes"
     view_size: tuple[int, int] = (288, 384)
     mil_grid: tuple[int, int] = (20, 27)
-    epochs: int = 10
+    epochs: int = 6
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(contrast=0.2, brightness=0.1))
 
 
 @dataclass(frozen=True, kw_only=True)

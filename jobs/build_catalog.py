@@ -30,7 +30,19 @@ from pipelines.storage.pyramid import Codec
 
 SMOKE_IMAGES = 24
 GENERATED = ("road_scenes", "german_scenes", "megapixel_mnist")
-OF_SOURCES = ("images", "labels", "task", "folds", "difficulty", "mnist", "side", "n_train", "n_test", "n_noise")
+OF_SOURCES = (
+    "images",
+    "labels",
+    "task",
+    "folds",
+    "difficulty",
+    "light",
+    "mnist",
+    "side",
+    "n_train",
+    "n_test",
+    "n_noise",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +64,8 @@ class Options:
     """Of `colon_cancer` and `gtsdb`: parts of the cross-validation."""
     difficulty: Literal["default", "easy"] | None = None
     """Of `road_scenes`: how large and how many the signs are."""
+    light: Literal["clear", "adverse"] | None = None
+    """Of `german_scenes`: scenes to begin with, or those that are as hard to read as real ones."""
     mnist: str | None = None
     """Of `megapixel_mnist`: folder of MNIST's IDX files; scikit-learn's 8 x 8 digits, scaled up, when not given."""
     side: int | None = None
@@ -119,7 +133,10 @@ def source_of(options: Options) -> Source:
     if isinstance(source, RoadScenes):
         print(f"Generated road scenes in {source.images}, difficulty {source.difficulty}.", flush=True)
     elif isinstance(source, GermanScenes):
-        print(f"Generated road scenes with German signs in {source.images}, task {source.task}.", flush=True)
+        print(
+            f"Generated road scenes with German signs in {source.images}, task {source.task}, light {source.light}.",
+            flush=True,
+        )
     elif isinstance(source, MegapixelMNIST):
         print(f"Megapixel MNIST in {source.images}, of {source.digits_of}.", flush=True)
     return source

@@ -32,8 +32,10 @@ class Options(TrainOptions):
     """What to tell of the German signs."""
     difficulty: Literal["default", "easy"] = "default"
     """How large and how many the signs of `road_scenes` are."""
+    light: Literal["clear", "adverse"] = "clear"
+    """Of `german_scenes`: scenes to begin with, or those that are as hard to read as real ones."""
     n_train: int | None = None
-    """Generated training scenes; 747, or 2,000 of `german_scenes`, when not given."""
+    """Generated training scenes; 747, or 1,200 of `german_scenes`, when not given."""
     n_test: int | None = None
     """Generated test scenes; 684, or 200 of `german_scenes`, when not given."""
     convert: bool = True
@@ -46,7 +48,7 @@ RECIPES = {
     "german_scenes": GermanScenes(),
     "gtsdb": GermanSigns(),
 }
-GENERATED = {"road_scenes": (747, 684), "german_scenes": (2000, 200)}
+GENERATED = {"road_scenes": (747, 684), "german_scenes": (1200, 200)}
 """Training and test scenes; of the first as many as there are Swedish ones."""
 
 
@@ -64,7 +66,8 @@ def _generated(options: Options) -> Source:
     if options.source == "road_scenes":
         kind, folder = {"difficulty": options.difficulty}, f"scenes-v{road_scenes.VERSION}-{options.difficulty}"
     else:
-        kind, folder = {"task": options.task}, f"german-v{german_scenes.VERSION}-{options.task}"
+        kind = {"task": options.task, "light": options.light}
+        folder = f"german-v{german_scenes.VERSION}-{options.task}-{options.light}"
     if options.smoke:
         n_train, n_test = 16, 16
     else:

@@ -17,6 +17,7 @@ from pipelines.training.options import TrainOptions
 from pipelines.training.train import TRAIN_TEST, Splits, fold_splits
 
 Task = Literal["prohibitory", "speed_limit"]
+Light = Literal["clear", "adverse"]
 FOLDS = 5
 RECIPE = GermanSigns()
 
@@ -77,12 +78,18 @@ def models(images: str, out: str, runs: int, task: Task) -> list[Trial]:
 def scenes(out: str, task: Task, options: Mapping[str, Any]) -> Trial:
     """The training on painted scenes that all seeds and folds start from: for a CNN of a CNN, else of attention."""
     model = "cnn" if options.get("model") == "cnn" else "ats"
-    return Trial(
-        row=f"{model} on scenes",
-        source=GermanScenes(images=objects.join(out, "images", f"german-scenes-{task}"), task=task),
-        recipe=Scenes(),
-        options=TrainOptions(out=out, model=model, num_workers=0, images_in="memory", memory_limit_mb=8000),
-    )
+    lights: tuple[Light, ...] = ("clear", "adverse")
+    trial: Trial | None = None
+    for light in lights:
+        trial = Trial(
+            row=f"{model} on {light} scenes",
+            source=GermanScenes(images=objects.join(out, "images", f"german-{task}-{light}"), task=task, light=light),
+            recipe=Scenes(),
+            options=TrainOptions(out=out, model=model, num_workers=0, images_in="memory", memory_limit_mb=5000),
+            start=trial,
+        )
+    assert trial
+    return trial
 
 
 def _trial(

@@ -9,12 +9,11 @@ import pytest
 from PIL import Image
 
 from jobs.train_speed_limits import Options, source_of
-from pipelines.catalog.sources.german_scenes import ADVERSE, GermanScenes, scene_of, vocabulary_of
+from pipelines.catalog.sources.german_scenes import GermanScenes, scene_of, vocabulary_of
 from pipelines.catalog.sources.gtsdb import TASKS, parse_signs
 from pipelines.catalog.sources.scenes import land
 from pipelines.catalog.sources.scenes.german import GERMAN, kind_of
 from pipelines.catalog.sources.scenes.painter import Plan, plan_scene
-from pipelines.catalog.sources.scenes.placement import DIFFICULTIES
 from pipelines.catalog.sources.scenes.signs import LOOKALIKES, sprite
 from pipelines.errors import CatalogError
 
@@ -28,10 +27,10 @@ def painted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return source
 
 
-def plans(n: int, adverse: float = ADVERSE) -> Iterator[Plan]:
+def plans(n: int) -> Iterator[Plan]:
     scene, signs = scene_of(40.0, 2), vocabulary_of("prohibitory")
     for i in range(n):
-        yield plan_scene(np.random.default_rng((5, i)), i % 2, scene, signs, adverse)
+        yield plan_scene(np.random.default_rng((5, i)), i % 2, scene, signs)
 
 
 def test_labels_and_boxes_are_those_of_the_signs_in_its_gt_txt(painted: GermanScenes) -> None:
@@ -99,10 +98,13 @@ def test_other_signs_and_lookalikes_stand_in_scenes_of_both_classes() -> None:
         assert names & set(LOOKALIKES)
 
 
-def test_light_is_adverse_as_often_as_said_and_never_in_the_scenes_of_swedish_signs() -> None:
-    assert np.mean([plan.adverse for plan in plans(200)]) == pytest.approx(ADVERSE, abs=0.1)
-    assert not any(plan.adverse for plan in plans(20, adverse=0.0))
-    assert not plan_scene(np.random.default_rng(0), 1, DIFFICULTIES["default"]).adverse
+def test_adverse_scenes_are_the_clear_ones_in_another_light(painted: GermanScenes, tmp_path: Path) -> None:
+    adverse = replace(painted, images=str(tmp_path), light="adverse")
+    both = list(zip(painted.entries(), adverse.entries(), strict=True))
+    assert [clear.label for clear, _ in both] == [dark.label for _, dark in both]
+    deviations = [[np.asarray(Image.open(e.uri)).mean() for e in pair] for pair in both]
+    clear, dark = np.std(deviations, axis=0)
+    assert dark > 1.3 * clear
 
 
 def test_a_camera_that_misjudges_the_light_still_orders_it() -> None:
@@ -117,7 +119,7 @@ def test_the_job_paints_scenes_beside_its_runs_whatever_its_seed(tmp_path: Path)
     asked = Options(source="german_scenes", task="speed_limit", n_test=5, out=str(tmp_path), seed=7)
     source = source_of(asked)
     assert isinstance(source, GermanScenes)
-    assert (source.task, source.n_train, source.n_test, source.seed) == ("speed_limit", 2000, 5, 0)
+    assert (source.task, source.n_train, source.n_test, source.seed) == ("speed_limit", 1200, 5, 0)
     assert Path(source.images).parent == tmp_path / "images"
     smoke = source_of(replace(asked, smoke=True))
     assert (smoke.n_train, smoke.n_test) == (16, 16)

@@ -1,8 +1,8 @@
 """Painted road scenes with German signs: what networks can learn of GTSDB before they see a frame of it.
 
 600 frames with a label each teach networks from scratch nothing of signs a few pixels wide; as many painted scenes as
-one likes do. Scenes of every class have other signs, logos and traffic lights. Seven of ten are as hard to read as
-frames: the sun is behind some signs, the picture too dark or washed out. The others are clear, and teach first.
+one likes do. Scenes of every class have other signs, logos and traffic lights. Clear ones teach first; adverse ones are as
+hard to read as frames: the sun is behind some signs, the picture too dark or washed out.
 
 Layout, beside a marker of the settings; a gt.txt is as that of GTSDB:
 
@@ -29,7 +29,6 @@ from pipelines.storage import objects
 MARKER = "german_scenes.json"
 VERSION = 1  # raised when the same settings paint other pixels
 PARTS = ("train", "test")
-ADVERSE = 0.7
 SIGN_PX = (18.0, 80.0)
 """Size of most signs of a scene, alike in logarithm; each has .7 to 1.4 times that."""
 
@@ -57,7 +56,9 @@ class GermanScenes:
     """Directory or URI prefix: empty, or painted before."""
     task: Literal["prohibitory", "speed_limit"] = "prohibitory"
     """As of GTSDB: a sign of any prohibitory type against none; or a limit of 50, 70, 80 against none of them."""
-    n_train: int = 2000
+    light: Literal["clear", "adverse"] = "clear"
+    """Scenes to begin with, or those that are as hard to read as real ones."""
+    n_train: int = 1200
     n_test: int = 200
     seed: int = 0
 
@@ -99,7 +100,7 @@ class GermanScenes:
         rng, name = np.random.default_rng((self.seed, part, index)), f"{index:05d}.jpg"
         scene = scene_of(np.exp(rng.uniform(*np.log(SIGN_PX))), len(self.classes))
         label = label_of(self.seed, part, index, scene.cycle)
-        image, signs = render_scene(rng, label, scene, vocabulary_of(self.task), ADVERSE)
+        image, signs = render_scene(rng, label, scene, vocabulary_of(self.task), adverse=self.light == "adverse")
         write_jpeg(objects.join(self.images, PARTS[part], name), image)
         return "".join(_line(name, sign) for sign in signs)
 

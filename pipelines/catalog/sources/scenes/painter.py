@@ -90,7 +90,8 @@ def plan_scene(
     label: int,
     difficulty: Difficulty,
     signs: Vocabulary = SWEDISH,
-    adverse: float = 0.0,
+    *,
+    adverse: bool = False,
 ) -> Plan:
     """A scene of class `label`, 0 where no sign decides; of Swedish signs EMPTY, then 50, 70, 80.
 
@@ -99,14 +100,13 @@ def plan_scene(
         label: its class.
         difficulty: how many signs, and how large.
         signs: which.
-        adverse: chance of adverse light (`Plan.adverse`).
+        adverse: whether light is adverse (`Plan.adverse`).
     """
     surroundings = SURROUNDINGS[rng.integers(len(SURROUNDINGS))]
-    badly = adverse > 0 and rng.random() < adverse  # no number is drawn where there is no chance of it
     world = draw_world(rng, difficulty.light, surroundings.road)
     gantries = place_gantries(rng, world, difficulty)
-    placed = place_signs(rng, world, difficulty, label, signs, gantries, backlit=badly)
-    return Plan(surroundings, world, gantries, placed, badly)
+    placed = place_signs(rng, world, difficulty, label, signs, gantries, backlit=adverse)
+    return Plan(surroundings, world, gantries, placed, adverse)
 
 
 def render_scene(
@@ -114,10 +114,11 @@ def render_scene(
     label: int,
     difficulty: Difficulty,
     signs: Vocabulary = SWEDISH,
-    adverse: float = 0.0,
+    *,
+    adverse: bool = False,
 ) -> tuple[Image.Image, list[Sign]]:
     """The picture, RGB 960 x 1280, and the traffic signs in it; the same generator state gives the same pixels."""
-    plan = plan_scene(rng, label, difficulty, signs, adverse)
+    plan = plan_scene(rng, label, difficulty, signs, adverse=adverse)
     image = land.sky(rng, plan.world)
     _fill(rng, image, plan)
     image = image.reduce(FINE)
