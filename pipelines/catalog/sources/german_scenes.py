@@ -1,8 +1,8 @@
 """Painted road scenes with German signs: what networks can learn of GTSDB before they see a frame of it.
 
 600 frames with a label each teach networks from scratch nothing of signs a few pixels wide; as many painted scenes as
-one likes do. Scenes of every class have other signs, logos and traffic lights. Clear ones teach first; adverse ones are as
-hard to read as frames: the sun is behind some signs, the picture too dark or washed out.
+one likes do. Scenes of every class have other signs, logos and traffic lights. Clear ones teach first; adverse ones are
+as hard to read as frames: the sun is behind some signs, the picture too dark or washed out.
 
 Layout, beside a marker of the settings; a gt.txt is as that of GTSDB:
 
