@@ -3,7 +3,7 @@
 batches        views and references stream to the trainers, never megapixels
 augment        geometry of views and centres, colour of views and patches
 read_ahead     draw cells, ask for their patches ahead of the step
-start          the model that a training begins with
+start          what a training begins with, where another has learned it
 loop           what each worker runs: steps, evaluation, the history
 machine        what it runs on
 checkpoints    where its state is kept, by Ray Train or, without workers, by itself

@@ -48,7 +48,7 @@ class TrainOptions:
     estimator: Literal["unordered", "sequential", "last", "iid", "released"] | None = None
     """How drawn patches are weighted; `released` is the authors' biased backward, for comparison."""
     start_from: str | None = None
-    """URI of a run or a model: begin with its networks; of another kind of model, with its feature network alone."""
+    """URI of a run or a model: begin with its networks; of another kind of model, with what both have of patches."""
     anomaly: float | None = None
     """Of `ats`: begin with attention on colours that are rare in their view, to this power; try 1 for small things."""
     epochs: int | None = None
