@@ -35,12 +35,12 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "Deep MIL": {"model": "deep_mil", "chunk": 952},
     "IPS-24": {"model": "ips"},
 }
-"""The grid of those that read whole frames has 476 patches; two frames a pass, since a step of all holds 13 GB."""
+"""The grid of those that read whole frames has 476 patches; two frames a pass, since a step of all takes gigabytes."""
 
 FROM_SCENES: Mapping[str, Any] = {"lr": 1e-3, "epochs": 8}
 """Of a training that starts from painted scenes, of which half of the updates are enough."""
 FEWER: Mapping[str, Mapping[str, Any]] = {"Deep MIL": {"epochs": 4}}
-"""Of models whose frame takes half a second of a core."""
+"""Of the model whose frames take longest."""
 
 
 def levers(images: str, out: str, runs: int) -> list[Trial]:
