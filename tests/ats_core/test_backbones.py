@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ats_core.backbones import BACKBONES, Backbone, PreActivationBlock
+from ats_core.backbones import BACKBONES, Backbone, Halving, PreActivationBlock
 from ats_core.features import ResNet8
 
 PAPER = {  # layers with weights on the way through, the classifier's included; widths of the convolutions; sight
@@ -57,6 +57,22 @@ def test_one_place_sees_what_the_layers_reach(name: str) -> None:
 def test_takes_any_size(name: str, size: tuple[int, int]) -> None:
     backbone = BACKBONES[name](channels=3).eval()
     assert backbone(torch.randn(2, 3, *size)).shape == (2, backbone.n_features)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 1), (1, 5), (2, 2)])
+def test_halving_has_its_gradient_in_bfloat16_where_no_pixel_is_left_to_skip(size: tuple[int, int]) -> None:
+    """Ten times, since what unwritten memory holds is a matter of chance: other tensors were there before."""
+    layer, errors = Halving(64, 64), []
+    for _ in range(10):
+        images = torch.randn(8, 64, *size)
+        gradients = []
+        for dtype in (torch.float32, torch.bfloat16):
+            torch.full((10**6,), torch.nan)
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+                output = layer(images)
+            gradients += torch.autograd.grad(output.float().square().sum(), layer.weight)
+        errors.append((gradients[1] - gradients[0]).norm() / gradients[0].norm())
+    assert max(errors) < 0.02
 
 
 def test_the_features_of_patches_are_those_of_the_backbone_at_length_one() -> None:
