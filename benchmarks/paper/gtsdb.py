@@ -82,7 +82,7 @@ def scenes(out: str, task: Task, options: Mapping[str, Any]) -> Trial:
     trial: Trial | None = None
     for light in lights:
         trial = Trial(
-            row=f"{model} on {light} scenes",
+            row=f"{model} on {light} scenes of {task}",
             source=GermanScenes(images=objects.join(out, "images", f"german-{task}-{light}"), task=task, light=light),
             recipe=Scenes(),
             options=TrainOptions(out=out, model=model, num_workers=0, images_in="memory", memory_limit_mb=5000),
