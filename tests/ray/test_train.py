@@ -249,6 +249,20 @@ def test_a_run_starts_from_what_another_has_learned(summary: dict[str, Any], toy
     assert abs(started["train_loss"] - last) < abs(started["train_loss"] - first) / 4
 
 
+def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
+    summary: dict[str, Any], toy_catalog: str, tmp_path: Path
+) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(summary["run"], start)
+    options = TrainOptions(out=str(tmp_path), epochs=1, num_workers=0, start_from=str(start))
+    before = train(TOY, options, toy_catalog)
+    shutil.rmtree(start)
+    Path(before["run"], "summary.json").unlink()
+    after = train(TOY, options, toy_catalog)
+    for measure in ("run", "start_from", "train_loss", "test_loss"):
+        assert after[measure] == before[measure]
+
+
 def test_a_trial_of_a_benchmark_trains_what_it_starts_from_first(toy_images: Path, tmp_path: Path) -> None:
     source = LabelsCsv(images=str(toy_images), labels=str(toy_images / "labels.csv"))
     first = Trial(row="a", source=source, recipe=TOY, options=TrainOptions(out=str(tmp_path), epochs=1, num_workers=0))
