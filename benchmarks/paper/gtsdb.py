@@ -4,7 +4,7 @@ A frame of 800 x 1360 has 1,450 cells, and in less than half of the frames a pro
 Patches are small, and as many as a CPU classifies in a tenth of a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ats_core.recipes import GermanScenes as Scenes
@@ -37,6 +37,11 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 }
 """The grid of those that read whole frames has 476 patches; two frames a pass, since a step of all takes gigabytes."""
 
+LESSONS: Mapping[Task, Sequence[tuple[Task, Light]]] = {
+    "prohibitory": (("prohibitory", "clear"), ("prohibitory", "adverse")),
+    "speed_limit": (("prohibitory", "clear"), ("speed_limit", "clear"), ("speed_limit", "adverse")),
+}
+"""Painted scenes, one after the other: what a sign is comes before what is written on it."""
 FROM_SCENES: Mapping[str, Any] = {"lr": 1e-3, "epochs": 8}
 """Of a training that starts from painted scenes, of which half of the updates are enough."""
 FEWER: Mapping[str, Mapping[str, Any]] = {"Deep MIL": {"epochs": 4}}
@@ -78,12 +83,11 @@ def models(images: str, out: str, runs: int, task: Task) -> list[Trial]:
 def scenes(out: str, task: Task, options: Mapping[str, Any]) -> Trial:
     """The training on painted scenes that all seeds and folds start from: for a CNN of a CNN, else of attention."""
     model = "cnn" if options.get("model") == "cnn" else "ats"
-    lights: tuple[Light, ...] = ("clear", "adverse")
     trial: Trial | None = None
-    for light in lights:
+    for of, light in LESSONS[task]:
         trial = Trial(
-            row=f"{model} on {light} scenes of {task}",
-            source=GermanScenes(images=objects.join(out, "images", f"german-{task}-{light}"), task=task, light=light),
+            row=f"{model} on {light} scenes of {of}",
+            source=GermanScenes(images=objects.join(out, "images", f"german-{of}-{light}"), task=of, light=light),
             recipe=Scenes(),
             options=TrainOptions(out=out, model=model, num_workers=0, images_in="memory", memory_limit_mb=5000),
             start=trial,
