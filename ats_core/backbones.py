@@ -32,7 +32,7 @@ class Halving(nn.Conv2d):
     def forward(self, input: Float[Tensor, "M C H W"]) -> Float[Tensor, "M D h w"]:
         """Rounded up. Along a side of one pixel any stride is the same, and is one.
 
-        There, at stride 2, oneDNN (3.12 on x86) sums gradients of bfloat16 weights from memory that nothing wrote to.
+        Across a width of one, at stride 2, oneDNN (3.12 on x86) sums gradients in bfloat16 from unwritten memory.
         """
         stride = [step if side > 1 else 1 for step, side in zip(self.stride, input.shape[-2:], strict=True)]
         return functional.conv2d(input, self.weight, stride=stride, padding=self.padding)

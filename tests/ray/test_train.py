@@ -241,10 +241,8 @@ def test_the_same_command_goes_on_with_an_interrupted_run(
 def test_a_run_starts_from_what_another_has_learned(summary: dict[str, Any], toy_catalog: str, tmp_path: Path) -> None:
     """At a rate that changes nothing its loss is that of the other's end, and not of its beginning."""
     options = TrainOptions(out=str(tmp_path), epochs=1, lr=1e-9, num_workers=0, start_from=summary["run"])
-    started, (first, *_, last) = (
-        train(TOY, options, toy_catalog),
-        [row["train_loss"] for row in rows_of(summary["run"])],
-    )
+    started = train(TOY, options, toy_catalog)
+    first, *_, last = (row["train_loss"] for row in rows_of(summary["run"]))
     assert started["start_from"] == summary["run"]
     assert abs(started["train_loss"] - last) < abs(started["train_loss"] - first) / 4
 

@@ -36,14 +36,13 @@ def test_a_training_that_is_refused_has_no_loss() -> None:
     assert training.stop()
 
 
-def test_what_goes_wrong_is_raised_where_the_report_is_asked_for() -> None:
-    for error in (ValueError("no"), SystemExit(3)):
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
+def test_what_goes_wrong_is_raised_where_the_report_is_asked_for(error: BaseException) -> None:
+    def work(report: Report) -> dict[str, str]:
+        raise error
 
-        def work(report: Report) -> dict[str, str]:
-            raise error  # noqa: B023
-
-        with pytest.raises(type(error)):
-            Training(work, elsewhere=False).next()
+    with pytest.raises(type(error)):
+        Training(work, elsewhere=False).next()
 
 
 def test_a_stopped_training_ends_where_it_waits() -> None:
